@@ -1,0 +1,5 @@
+"""``python -m scoring`` is ``baton``."""
+
+from scoring.cli import main
+
+main()

@@ -1,0 +1,47 @@
+"""``baton worker``: the daemon."""
+
+import os
+import sys
+
+import click
+import structlog
+
+from scoring.log import configure_logging
+from scoring.settings import read_settings
+from scoring.worker.policy import MustExit
+from scoring.worker.process import Stop, run_worker, stop_on_signals
+
+# With busy neighbours OpenMP's spinning costs up to a second per call; one worker uses one core.
+SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+EXIT_AGAIN = 70
+log = structlog.get_logger()
+
+
+@click.command(
+    epilog="""Examples:
+
+\b
+  baton worker --models flight_delay
+  baton worker --deployment upsell --slot 3 --models upsell_eu,upsell_us
+"""
+)
+@click.option("--deployment", help="Name of the set of workers that share a consumer group (BATON_DEPLOYMENT).")
+@click.option("--slot", type=int, help="This worker's place in its deployment, unique across hosts (BATON_SLOT).")
+@click.option("--models", help="Comma-separated names of the models to serve (BATON_MODELS).")
+def command(deployment: str | None, slot: int | None, models: str | None) -> None:
+    """Score the input topics of the deployment's models until told to stop.
+
+    Waits for the broker and for a first notice, follows the notices, swaps to promoted bundles between two
+    micro-batches. SIGTERM finishes the micro-batch in hand. Exit status 70 asks for a restart: a fresh process is the
+    only safe answer to what happened.
+    """
+    os.environ.update({name: value for name, value in SINGLE_THREADED.items() if name not in os.environ})
+    settings = read_settings(deployment=deployment, slot=slot, models=models)
+    configure_logging(settings.log_format)
+    stop = Stop()
+    try:
+        with stop_on_signals(stop):
+            run_worker(settings, stop)
+    except MustExit as error:
+        log.critical("worker.must_exit", error=str(error))
+        sys.exit(EXIT_AGAIN)

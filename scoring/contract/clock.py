@@ -1,0 +1,39 @@
+"""Conversions between aware datetimes and numbers; nothing here reads a clock."""
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def epoch_s(moment: datetime) -> float:
+    """Seconds since 1970-01-01T00:00Z, exact to the microsecond.
+
+    Raises:
+        ValueError: the datetime is naive.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone; Baton takes aware datetimes only")
+    return (moment - EPOCH) / timedelta(seconds=1)
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Whole milliseconds since 1970-01-01T00:00Z, rounded down."""
+    return ((moment - EPOCH) // _MICROSECOND) // 1000
+
+
+def from_epoch_s(seconds: float) -> datetime:
+    """The aware UTC datetime of a number of seconds since 1970."""
+    return EPOCH + timedelta(seconds=seconds)
+
+
+def from_epoch_ms(milliseconds: int) -> datetime:
+    """The aware UTC datetime of a number of milliseconds since 1970."""
+    return EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC with a ``Z``, microseconds only when there are any."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone; Baton takes aware datetimes only")
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

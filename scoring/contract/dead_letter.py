@@ -1,0 +1,116 @@
+"""The dead letter: an input that cannot be scored, as it was, with the reason in additional headers (protocol B.8)."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Self
+
+import msgspec
+
+from scoring.contract.acknowledgement import Position
+from scoring.contract.clock import rfc3339
+from scoring.contract.digest import Digest, digest_of
+
+PREFIX = "baton-dead-letter-"
+MAXIMUM_DETAIL_CHARACTERS = 300
+# What Baton's own headers and Kafka's framing can add to a record at the most.
+MARGIN_BYTES = 16_384
+
+RecordHeaders = Iterable[tuple[str, bytes | None]]
+
+
+class Reason(StrEnum):
+    """Why a record cannot be scored. Values are stable: they are metric labels."""
+
+    NULL_VALUE = "null-value"
+    MALFORMED_JSON = "malformed-json"
+    WRONG_TYPE = "wrong-type"
+    MISSING_FIELD = "missing-field"
+    NON_FINITE = "non-finite"
+    UNSCORABLE = "unscorable"
+    TOO_LARGE = "too-large"
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """What the additional headers of a dead letter say.
+
+    Attributes:
+        detail: a sentence for people, never the record's content.
+        origin: where the record stands in the input topic.
+        sequence: the sequence that refused it.
+    """
+
+    reason: Reason
+    detail: str
+    origin: Position
+    at: datetime
+    model: str
+    version: str
+    sequence: int
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The additional headers, to follow the record's own."""
+        origin = self.origin
+        fields = {
+            "reason": self.reason.value,
+            "detail": self.detail[:MAXIMUM_DETAIL_CHARACTERS],
+            "topic": origin.topic,
+            "topic-id": origin.topic_id,
+            "partition": str(origin.partition),
+            "offset": str(origin.offset),
+            "at": rfc3339(self.at),
+            "model": self.model,
+            "version": self.version,
+            "sequence": str(self.sequence),
+        }
+        return [(PREFIX + name, text.encode("utf-8", "replace")) for name, text in fields.items()]
+
+    @classmethod
+    def from_headers(cls, headers: RecordHeaders) -> Self:
+        """Read the additional headers of a dead letter. The last of a name counts: it is the newest.
+
+        Raises:
+            ValueError: they are missing or malformed.
+        """
+        own = [(name.removeprefix(PREFIX), value or b"") for name, value in headers if name.startswith(PREFIX)]
+        found = {name: value.decode() for name, value in own}
+        try:
+            return cls(
+                reason=Reason(found["reason"]),
+                detail=found["detail"],
+                origin=Position(
+                    topic=found["topic"],
+                    topic_id=found["topic-id"],
+                    partition=int(found["partition"]),
+                    offset=int(found["offset"]),
+                ),
+                at=datetime.fromisoformat(found["at"]),
+                model=found["model"],
+                version=found["version"],
+                sequence=int(found["sequence"]),
+            )
+        except KeyError as error:
+            raise ValueError(f"not a dead letter: there is no header {PREFIX}{error.args[0]}") from error
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True, tag_field="form", tag="reference"):
+    """Stands in for the value of a record that does not fit into the dead-letter topic."""
+
+    origin: Position
+    sha256: Digest
+    size_bytes: int
+
+
+REFERENCE_HEADER = PREFIX + "by-reference"
+
+
+def refer(origin: Position, value: bytes | None) -> bytes:
+    """The value of a dead letter that is stored by reference and digest."""
+    content = value or b""
+    return msgspec.json.encode(Reference(origin=origin, sha256=digest_of(content), size_bytes=len(content)))
+
+
+def record_size_bytes(key: bytes | None, value: bytes | None, headers: RecordHeaders) -> int:
+    """An upper bound of what a record takes in a Kafka batch of its own (framing included)."""
+    size = len(key or b"") + len(value or b"")
+    return size + sum(len(name.encode()) + len(content or b"") + 20 for name, content in headers) + 128

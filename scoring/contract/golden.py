@@ -1,0 +1,45 @@
+"""Golden rows: real input messages as bytes with all that it takes to check that a bundle scores right."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from scoring.contract.errors import BundleRejected
+
+Value = float | str | bool | None
+
+
+class GoldenRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One message and what must come of it.
+
+    Attributes:
+        message: the input message's bytes (base64 in JSON).
+        lookups: what was looked up for it: values by field, by lookup. Times as seconds since 1970.
+        estimator: the estimator's output for the same row of the warehouse.
+        compiled: the compiled model's output, bit for bit.
+    """
+
+    message: bytes
+    lookups: Mapping[str, Mapping[str, Value]] = {}
+    estimator: float
+    compiled: float
+
+
+def encode_golden(rows: tuple[GoldenRow, ...]) -> bytes:
+    """The bytes of ``golden.json``."""
+    return msgspec.json.format(msgspec.json.encode(rows), indent=0)
+
+
+def decode_golden(content: bytes) -> tuple[GoldenRow, ...]:
+    """Read golden rows.
+
+    Raises:
+        BundleRejected: malformed, or there is none.
+    """
+    try:
+        rows = msgspec.json.decode(content, type=tuple[GoldenRow, ...])
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise BundleRejected(f"golden rows: {error}") from error
+    if not rows:
+        raise BundleRejected("golden rows: there is none, so nothing shows that this bundle scores as it was meant to")
+    return rows

@@ -1,0 +1,150 @@
+"""The manifest: the bundle's JSON, from which everything else in the bundle is checked and run."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from scoring.contract.digest import Digest
+from scoring.contract.errors import BundleRejected
+from scoring.contract.features import FeatureSchema
+from scoring.contract.notice import ModelName
+from scoring.contract.verdict import Verdict
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+MODEL_FILE = "model.onnx"
+GOLDEN_FILE = "golden.json"
+
+
+class Task(StrEnum):
+    """What the model predicts."""
+
+    BINARY = "binary"
+    REGRESSION = "regression"
+
+
+class Link(StrEnum):
+    """What turns the graph's raw output into the score. The sigmoid runs outside the graph, in float64."""
+
+    IDENTITY = "identity"
+    SIGMOID = "sigmoid"
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """How the graph's output becomes a score and a decision.
+
+    Attributes:
+        input_name, output_name: names in the ONNX graph.
+        input_type: ``double`` or ``float``, the element type of the graph's input.
+        column: which column of a two-dimensional output is the score.
+        threshold: the decision is ``score >= threshold``; None means that there is no decision.
+        exact: the compiled model equals the estimator bit for bit (tree ensembles).
+        tolerance: largest absolute difference between compiled and estimator that the golden rows allow; 0 if exact.
+    """
+
+    task: Task
+    link: Link = Link.IDENTITY
+    input_name: str = "X"
+    output_name: str = "raw"
+    input_type: str = "double"
+    column: int = 0
+    threshold: float | None = None
+    exact: bool = False
+    tolerance: float = 0.0
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of the bundle beside the manifest."""
+
+    sha256: Digest
+    size_bytes: int
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The training data: ``[start, end)`` of event time, of which ``[holdout_start, end)`` was held out."""
+
+    sha256: Digest
+    start: datetime
+    end: datetime
+    holdout_start: datetime
+    training_rows: int
+    holdout_rows: int
+    refitted_on_holdout: bool = False
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the model's records come from, so that a backfill needs the bundle alone.
+
+    Attributes:
+        connection: the *name* of a database connection.
+        columns: pairs of (field of the record, column of the table).
+    """
+
+    connection: str
+    table: str
+    columns: tuple[tuple[str, str], ...]
+
+
+class Topics(msgspec.Struct, frozen=True, kw_only=True):
+    """The model's three topics."""
+
+    input: str
+    predictions: str
+    dead_letters: str
+
+    @classmethod
+    def of(cls, model: str) -> "Topics":
+        """The topics by their standard names."""
+        return cls(input=f"{model}.input", predictions=f"{model}.predictions", dead_letters=f"{model}.dead-letters")
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known about a bundle. Its SHA-256, over the bytes of the file, is the candidate's id.
+
+    Attributes:
+        pass_through: fields of the record that every prediction repeats.
+        metrics: on the holdout, by name.
+        environment: versions of the packages that made the bundle.
+        files: every other file of the bundle by its name.
+    """
+
+    format: int
+    model: ModelName
+    created_at: datetime
+    schema: FeatureSchema
+    output: Output
+    topics: Topics
+    sources: tuple[Source, ...]
+    pass_through: tuple[str, ...] = ()
+    snapshot: Snapshot
+    estimator: str
+    metrics: Mapping[str, float]
+    verdicts: tuple[Verdict, ...]
+    environment: Mapping[str, str] = {}
+    code_revision: str | None = None
+    files: Mapping[str, File]
+
+    def encode(self) -> bytes:
+        """The bytes of ``manifest.json``: indented, with a stable order of keys."""
+        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=1) + b"\n"
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def decode_manifest(content: bytes) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        BundleRejected: it is malformed, or of a format that this version cannot read.
+    """
+    try:
+        found = msgspec.json.decode(content, type=_Format).format
+        if found != FORMAT:
+            raise BundleRejected(f"manifest: format {found} is unknown here (known: {FORMAT}); upgrade this worker")
+        return msgspec.json.decode(content, type=Manifest)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise BundleRejected(f"manifest: {error}") from error

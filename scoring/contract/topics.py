@@ -1,0 +1,67 @@
+"""The topics by name and the settings that they need; the command ``baton topics`` creates and checks them."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from scoring.contract.dead_letter import MARGIN_BYTES
+from scoring.contract.manifest import Topics
+
+NOTICES = "baton.notices"
+ACKNOWLEDGEMENTS = "baton.acknowledgements"
+WORKERS = "baton.workers"
+
+DAY_MS = 86_400_000
+INPUT_MAXIMUM_BYTES = 1_048_576
+# A prediction repeats pass-through fields and looked-up values beside the lineage.
+OUTPUT_MAXIMUM_BYTES = INPUT_MAXIMUM_BYTES + 4 * MARGIN_BYTES
+
+
+class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic as it must be.
+
+    Attributes:
+        partitions: exactly that many.
+        settings: topic settings that must hold, by Kafka's names.
+    """
+
+    name: str
+    partitions: int
+    settings: Mapping[str, str]
+
+
+def control_topics() -> tuple[TopicSpec, ...]:
+    """The three topics that all models share (protocol, "Topics")."""
+    compacted = {
+        "cleanup.policy": "compact",
+        "min.cleanable.dirty.ratio": "0.1",
+        "segment.ms": str(DAY_MS // 24),
+        "delete.retention.ms": str(DAY_MS),
+    }
+    retained = {"cleanup.policy": "delete", "retention.ms": str(90 * DAY_MS)}
+    return (
+        TopicSpec(name=NOTICES, partitions=1, settings=compacted),
+        TopicSpec(name=ACKNOWLEDGEMENTS, partitions=1, settings=retained),
+        TopicSpec(name=WORKERS, partitions=1, settings=compacted),
+    )
+
+
+def model_topics(topics: Topics, partitions: int) -> tuple[TopicSpec, ...]:
+    """A model's three topics: predictions go to the partition of their input, so the counts are equal."""
+    week = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
+    month = {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)}
+    return (
+        TopicSpec(
+            name=topics.input, partitions=partitions, settings={**week, "max.message.bytes": str(INPUT_MAXIMUM_BYTES)}
+        ),
+        TopicSpec(
+            name=topics.predictions,
+            partitions=partitions,
+            settings={**week, "max.message.bytes": str(OUTPUT_MAXIMUM_BYTES)},
+        ),
+        TopicSpec(
+            name=topics.dead_letters,
+            partitions=partitions,
+            settings={**month, "max.message.bytes": str(OUTPUT_MAXIMUM_BYTES)},
+        ),
+    )

@@ -1,0 +1,102 @@
+"""Bundles on disk: write one, and open one after every digest was checked. Opening never runs code from a bundle."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from scoring.contract.digest import digest_of
+from scoring.contract.errors import BundleRejected
+from scoring.contract.golden import GoldenRow, decode_golden
+from scoring.contract.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, File, Manifest, decode_manifest
+
+MAXIMUM_MANIFEST_BYTES = 16 * 2**20
+MAXIMUM_FILE_BYTES = 2 * 2**30
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A bundle whose files are the ones that its manifest names.
+
+    Attributes:
+        digest: SHA-256 of the manifest's bytes, the candidate's id.
+        model: the compiled model's bytes, as they were when their digest was checked.
+    """
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+    model: bytes
+    golden: tuple[GoldenRow, ...]
+
+
+def open_bundle(folder: Path, expected_digest: str | None = None) -> Bundle:
+    """Open the bundle in ``folder``.
+
+    Args:
+        expected_digest: the manifest's SHA-256 as the notice names it; None trusts the manifest found.
+
+    Raises:
+        BundleRejected: a file is missing, damaged, too large or not named by the manifest, or the manifest is not the
+            expected one.
+    """
+    content = _read(folder / MANIFEST_FILE, MAXIMUM_MANIFEST_BYTES)
+    digest = digest_of(content)
+    if expected_digest is not None and digest != expected_digest:
+        raise BundleRejected(f"bundle {folder}: the manifest's digest is {digest}, {expected_digest} was announced")
+    manifest = decode_manifest(content)
+    files = _checked_files(folder, manifest)
+    return Bundle(folder, manifest, digest, files[MODEL_FILE], decode_golden(files[GOLDEN_FILE]))
+
+
+def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
+    """Write a new bundle; the manifest's ``files`` are filled in here.
+
+    Returns:
+        the manifest's SHA-256.
+
+    Raises:
+        BundleRejected: the model or the golden rows are not among the files.
+        FileExistsError: the folder is there already; bundles are immutable.
+    """
+    missing = sorted({MODEL_FILE, GOLDEN_FILE} - set(files))
+    if missing:
+        raise BundleRejected(f"bundle {folder}: {', '.join(missing)} must be in it")
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    described = {name: File(sha256=digest_of(content), size_bytes=len(content)) for name, content in files.items()}
+    encoded = msgspec.structs.replace(manifest, files=described).encode()
+    (folder / MANIFEST_FILE).write_bytes(encoded)
+    return digest_of(encoded)
+
+
+def _checked_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    missing = {MODEL_FILE, GOLDEN_FILE} - set(manifest.files)
+    if missing:
+        raise BundleRejected(f"bundle {folder}: the manifest names no {' and no '.join(sorted(missing))}")
+    strangers = {entry.name for entry in os.scandir(folder)} - set(manifest.files) - {MANIFEST_FILE}
+    if strangers:
+        raise BundleRejected(f"bundle {folder}: {', '.join(sorted(strangers))} is not named by the manifest")
+    return {name: _checked_file(folder, name, file) for name, file in manifest.files.items()}
+
+
+def _checked_file(folder: Path, name: str, file: File) -> bytes:
+    if Path(name).name != name or name in {".", ".."}:
+        raise BundleRejected(f"bundle {folder}: {name!r} is not the name of a file")
+    content = _read(folder / name, min(file.size_bytes, MAXIMUM_FILE_BYTES))
+    if len(content) != file.size_bytes or digest_of(content) != file.sha256:
+        raise BundleRejected(f"bundle {folder}: {name} is not the file that the manifest names (wrong SHA-256)")
+    return content
+
+
+def _read(path: Path, maximum_bytes: int) -> bytes:
+    try:
+        # A link could point anywhere, and would then be read under this file's digest: refuse to follow it.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            content = file.read(maximum_bytes + 1)
+    except OSError as error:
+        raise BundleRejected(f"bundle {path.parent}: cannot read {path.name}: {error.strerror}") from error
+    if len(content) > maximum_bytes:
+        raise BundleRejected(f"bundle {path.parent}: {path.name} has more than {maximum_bytes} bytes")
+    return content

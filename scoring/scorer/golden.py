@@ -1,0 +1,46 @@
+"""The golden-row check: real messages through decode, enrich, encode and score, before a bundle may go live."""
+
+import math
+
+import numpy as np
+
+from scoring.contract.encoder import Floats
+from scoring.contract.errors import BundleRejected
+from scoring.contract.golden import GoldenRow
+from scoring.scorer.scorer import Scorer, lookup_columns
+
+
+def check_golden(scorer: Scorer, golden: tuple[GoldenRow, ...] | None = None) -> None:
+    """Score the golden rows and compare.
+
+    For an exact model (tree ensembles) the compiled output must be equal bit for bit, and equal to the estimator's;
+    otherwise both lie within the manifest's tolerance.
+
+    Raises:
+        BundleRejected: a row does not decode, or its score is not the one it was.
+    """
+    rows = scorer.bundle.golden if golden is None else golden
+    if not rows:
+        raise BundleRejected(f"{_name(scorer)}: there is no golden row")
+    decoded = scorer.decode([row.message for row in rows])
+    if decoded.failures:
+        first = decoded.failures[0]
+        raise BundleRejected(f"{_name(scorer)}: golden row {first.index} does not decode: {first.detail}")
+    columns = {**decoded.columns, **lookup_columns(scorer, [row.lookups for row in rows])}
+    scores = scorer.score(columns, len(rows))
+    _compare(scorer, "compiled model's", scores, np.array([row.compiled for row in rows]))
+    _compare(scorer, "estimator's", scores, np.array([row.estimator for row in rows]))
+
+
+def _compare(scorer: Scorer, whose: str, scores: Floats, expected: Floats) -> None:
+    output = scorer.manifest.output
+    limit = 0.0 if output.exact else output.tolerance
+    difference = float(np.max(np.abs(scores - expected)))
+    if math.isnan(difference) or difference > limit:
+        raise BundleRejected(
+            f"{_name(scorer)}: golden rows differ by {difference:.3g} from the {whose} output, {limit:.3g} is allowed"
+        )
+
+
+def _name(scorer: Scorer) -> str:
+    return f"bundle {scorer.manifest.model} {scorer.bundle.digest[:12]}"

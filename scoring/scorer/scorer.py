@@ -1,0 +1,62 @@
+"""The scorer of one bundle: decode, encode, run. Worker, gates, API and backfill all score through it."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from scoring.contract.encoder import Column, Columns, Encoder, Floats
+from scoring.contract.errors import BundleRejected
+from scoring.contract.features import FieldType
+from scoring.contract.golden import Value
+from scoring.scorer.bundle import Bundle
+from scoring.scorer.compiled import CompiledModel
+from scoring.scorer.decode import Decoded, Decoder
+
+
+class Scorer:
+    """Turns records into scores with one bundle.
+
+    Raises:
+        BundleRejected: the compiled model cannot be run.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.manifest = bundle.manifest
+        self.schema = bundle.manifest.schema
+        self._decoder = Decoder(self.schema.fields)
+        self._encoder = Encoder(self.schema)
+        self._model = CompiledModel(bundle.model, bundle.manifest.output)
+
+    def decode(self, values: Sequence[bytes | None]) -> Decoded:
+        """Columns of the records that decode, and the failures."""
+        return self._decoder.decode(values)
+
+    def score(self, columns: Columns, rows: int) -> Floats:
+        """Scores of shape (rows,) from the records' columns and the looked-up ones (``lookup.field``)."""
+        return self._model.run(self._encoder.encode(columns, rows))
+
+    def decide(self, scores: Floats) -> npt.NDArray[np.bool_] | None:
+        """Whether each score reaches the definition's threshold; None where there is no threshold."""
+        threshold = self.manifest.output.threshold
+        return None if threshold is None else scores >= threshold
+
+
+def lookup_columns(scorer: Scorer, rows: Sequence[Mapping[str, Mapping[str, Value]]]) -> dict[str, Column]:
+    """Columns ``lookup.field`` from looked-up values that travel with records (golden rows, predictions)."""
+    columns: dict[str, Column] = {}
+    for lookup in scorer.schema.lookups:
+        for field in lookup.fields:
+            values = [row.get(lookup.name, {}).get(field.name) for row in rows]
+            columns[f"{lookup.name}.{field.name}"] = _column(field.type, values)
+    return columns
+
+
+def _column(field_type: FieldType, values: list[Value]) -> Column:
+    if field_type is FieldType.STRING:
+        return [None if value is None else str(value) for value in values]
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BundleRejected(f"looked-up values: {error}") from error

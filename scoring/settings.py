@@ -1,0 +1,141 @@
+"""The one place that reads the environment. Every setting is a variable that starts with ``BATON_``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from scoring.contract.envelope import Keyring
+from scoring.contract.errors import ConfigurationError
+
+Value = TypeVar("Value")
+
+
+class Delivery(StrEnum):
+    """The delivery mode of a deployment."""
+
+    EXACTLY_ONCE = "exactly-once"
+    AT_LEAST_ONCE = "at-least-once"
+
+
+class Settings(BaseSettings):
+    """Baton's settings. Which of them a command needs, it asks for with the ``need_`` methods."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BATON_", env_nested_delimiter="__", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    kafka_bootstrap: str | None = None
+    """Comma-separated host:port of the Kafka brokers."""
+    kafka_options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """JSON object of further librdkafka options, such as security.protocol or sasl.mechanism."""
+    signing_keys_file: Path | None = None
+    """JSON file with the HMAC keys that sign notices, acknowledgements and heartbeats."""
+    ledger_url: str | None = None
+    """SQLAlchemy URL of the database that holds the ledger."""
+    registry_uri: str | None = None
+    """MLflow tracking URI of the registry, or file:///… for a folder of bundles."""
+    cache_dir: Path | None = None
+    """Where a worker keeps verified bundles and what it has acknowledged; it must survive a restart."""
+    snapshot_dir: Path | None = None
+    """Where the pipeline keeps snapshots and candidates."""
+    models_dir: Path | None = None
+    """Folder of the model definitions; by default models/ beside the folder of the DAGs."""
+    connections: dict[str, str] = Field(default_factory=dict)
+    """SQLAlchemy URLs of databases by connection name: BATON_CONNECTIONS__<NAME>."""
+    deployment: str = Field(default="default", pattern=r"^[a-z][a-z0-9_-]*$")
+    """Name of the set of workers that share a consumer group."""
+    slot: int = Field(default=0, ge=0)
+    """A worker's place in its deployment; unique across hosts: two workers in one slot fence each other for ever."""
+    models: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated names of the models that the deployment serves."""
+    delivery: Delivery = Delivery.EXACTLY_ONCE
+    """exactly-once or at-least-once."""
+    maximum_batch_records: int = Field(default=2048, ge=1)
+    """Largest micro-batch."""
+    transaction_timeout_ms: int = Field(default=10_000, ge=1_000, le=10_000)
+    """How long the broker keeps a dead worker's open transaction (protocol B.1: at most 10 s)."""
+    session_timeout_ms: int = Field(default=10_000, ge=1_000)
+    """How long a silent worker keeps its partitions."""
+    log_format: str = Field(default="json", pattern="^(json|console)$")
+    """json for machines, console for people."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    def need_kafka(self) -> dict[str, Any]:
+        """librdkafka options that reach the broker.
+
+        Raises:
+            ConfigurationError: no broker is set.
+        """
+        return {**self.kafka_options, "bootstrap.servers": self._need("kafka_bootstrap", self.kafka_bootstrap)}
+
+    def need_keyring(self) -> Keyring:
+        """The signing keys.
+
+        Raises:
+            ConfigurationError: no file is set, it cannot be read, or its content is wrong.
+        """
+        path = self._need("signing_keys_file", self.signing_keys_file)
+        try:
+            return Keyring.from_json(path.read_bytes())
+        except OSError as error:
+            raise ConfigurationError(f"BATON_SIGNING_KEYS_FILE: cannot read {path}: {error.strerror}") from error
+
+    def need_ledger_url(self) -> str:
+        """SQLAlchemy URL of the ledger's database, or ConfigurationError."""
+        return self._need("ledger_url", self.ledger_url)
+
+    def need_registry_uri(self) -> str:
+        """Address of the registry, or ConfigurationError."""
+        return self._need("registry_uri", self.registry_uri)
+
+    def need_cache_dir(self) -> Path:
+        """The worker's cache directory, or ConfigurationError."""
+        return self._need("cache_dir", self.cache_dir)
+
+    def need_snapshot_dir(self) -> Path:
+        """The pipeline's directory, or ConfigurationError."""
+        return self._need("snapshot_dir", self.snapshot_dir)
+
+    def need_models(self) -> tuple[str, ...]:
+        """The deployment's models, or ConfigurationError where it lists none."""
+        if not self.models:
+            raise ConfigurationError("BATON_MODELS is empty; list the models to serve, for example flight_delay")
+        return self.models
+
+    def need_connection(self, name: str) -> str:
+        """The SQLAlchemy URL of the connection ``name``.
+
+        Raises:
+            ConfigurationError: there is no such connection.
+        """
+        url = self.connections.get(name.lower())
+        if url is None:
+            variable = f"BATON_CONNECTIONS__{name.upper()}"
+            raise ConfigurationError(f"connection {name!r} is unknown; set {variable} to its SQLAlchemy URL")
+        return url
+
+    def _need(self, name: str, value: Value | None) -> Value:
+        if value is None:
+            description = type(self).model_fields[name].description
+            raise ConfigurationError(f"BATON_{name.upper()} is not set. It is: {description}")
+        return value
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """Read the environment; ``overrides`` (of a command's options) win, None among them is ignored.
+
+    Raises:
+        ConfigurationError: lists every wrong variable at once.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"  - BATON_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise ConfigurationError("settings:\n" + "\n".join(lines)) from error

@@ -1,0 +1,101 @@
+"""What a worker keeps across restarts: verified bundles, and per model the highest sequence that it took (A.7)."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from scoring.contract.errors import ConfigurationError
+
+
+class LiveVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """The version that last went live here."""
+
+    sequence: int
+    version: str
+    digest: str
+
+
+class Remembered(msgspec.Struct, frozen=True, kw_only=True):
+    """One model. ``highest`` went live or was refused; nothing at or below it is taken again."""
+
+    highest: int = 0
+    live: LiveVersion | None = None
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's memory. ``ledger`` is the one it follows; None before its first notice."""
+
+    ledger: UUID | None = None
+    models: Mapping[str, Remembered] = {}
+
+    def with_model(self, model: str, remembered: Remembered, ledger: UUID) -> "Memory":
+        """The memory after something was settled for a model."""
+        return Memory(ledger=ledger, models={**self.models, model: remembered})
+
+
+class Cache:
+    """The folder of a worker's memory, and the folder of bundles that the workers of a host share.
+
+    Layout: ``bundles/<manifest digest>/`` and ``workers/<deployment>-<slot>.json``.
+    """
+
+    def __init__(self, root: Path, worker: str) -> None:
+        self._bundles = root / "bundles"
+        self._memory = root / "workers" / f"{worker.replace('/', '-')}.json"
+        try:
+            self._bundles.mkdir(parents=True, exist_ok=True)
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"BATON_CACHE_DIR: cannot write to {root}: {error.strerror}") from error
+
+    def bundle(self, digest: str) -> Path | None:
+        """The folder of a bundle that was fetched before; its digests have to be checked again."""
+        folder = self._bundles / digest
+        return folder if folder.is_dir() else None
+
+    def scratch(self) -> Path:
+        """A new folder on the same file system, to fetch into."""
+        return Path(tempfile.mkdtemp(prefix=".fetching-", dir=self._bundles))
+
+    def keep(self, folder: Path, digest: str) -> Path:
+        """Move a verified bundle to its place; if another worker was faster, its copy stays."""
+        kept = self._bundles / digest
+        try:
+            folder.rename(kept)
+        except OSError:
+            if not kept.is_dir():
+                raise
+            shutil.rmtree(folder, ignore_errors=True)
+        return kept
+
+    def discard(self, digest: str) -> None:
+        """Remove a bundle that turned out to be damaged."""
+        shutil.rmtree(self._bundles / digest, ignore_errors=True)
+
+    def recall(self) -> Memory:
+        """The memory as it was last saved; empty where there is none.
+
+        Raises:
+            ConfigurationError: the file is damaged.
+        """
+        try:
+            return msgspec.json.decode(self._memory.read_bytes(), type=Memory)
+        except FileNotFoundError:
+            return Memory()
+        except (msgspec.MsgspecError, OSError) as error:
+            message = f"the worker's memory {self._memory} cannot be read ({error}); remove it"
+            raise ConfigurationError(message) from error
+
+    def remember(self, memory: Memory) -> None:
+        """Save the memory, whole or not at all."""
+        handle, name = tempfile.mkstemp(prefix=".memory-", dir=self._memory.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(msgspec.json.encode(memory))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(self._memory)

@@ -1,0 +1,90 @@
+"""The Kafka clients of a worker: what they are called and how they are set."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from confluent_kafka import Consumer, Producer
+
+from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
+from scoring.settings import Settings
+
+ClientSettings = dict[str, Any]
+
+
+class Clients(msgspec.Struct, frozen=True):
+    """Makes Kafka clients; fault tests put clients in between that die at a named call."""
+
+    consumer: Callable[[ClientSettings], Consumer] = Consumer
+    producer: Callable[[ClientSettings], Producer] = Producer
+
+
+def worker_id(settings: Settings) -> str:
+    """``deployment/slot``: the worker's name for ever, whichever process fills the slot."""
+    return f"{settings.deployment}/{settings.slot}"
+
+
+def consumer_settings(settings: Settings) -> ClientSettings:
+    """The group member that reads input topics.
+
+    Classic group protocol, cooperative-sticky, static membership: a restarted slot takes its place back without a
+    rebalance (protocol B, B.7).
+    """
+    return {
+        **settings.need_kafka(),
+        "client.id": f"baton-{worker_id(settings)}",
+        "group.id": f"baton-{settings.deployment}",
+        "group.instance.id": f"{settings.deployment}-{settings.slot}",  # the broker allows no slash in it
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": settings.session_timeout_ms,
+        "heartbeat.interval.ms": max(300, settings.session_timeout_ms // 4),
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "fetch.wait.max.ms": 100,
+        "fetch.queue.backoff.ms": 5,
+        "queued.min.messages": 20_000,
+        "queued.max.messages.kbytes": 16_384,
+    }
+
+
+def producer_settings(settings: Settings, turn: int) -> ClientSettings:
+    """One of the two transactional producers that take turns; ``turn`` is 0 or 1 (protocol B)."""
+    return {
+        **settings.need_kafka(),
+        "client.id": f"baton-{worker_id(settings)}-{turn}",
+        "transactional.id": f"baton-{settings.deployment}-{settings.slot}-{turn}",
+        "transaction.timeout.ms": settings.transaction_timeout_ms,
+        "message.max.bytes": OUTPUT_MAXIMUM_BYTES,
+        "linger.ms": 0.5,
+        "batch.num.messages": 10_000,
+        "batch.size": 1_000_000,
+        "queue.buffering.max.messages": 1_000_000,
+    }
+
+
+def heartbeat_settings(settings: Settings) -> ClientSettings:
+    """The producer of heartbeats: without transactions (an open one would hide everybody's later records)."""
+    return {
+        **settings.need_kafka(),
+        "client.id": f"baton-{worker_id(settings)}-heartbeat",
+        "enable.idempotence": False,
+        "acks": "all",
+        "queue.buffering.max.messages": 1_000,
+        "message.timeout.ms": 10_000,
+    }
+
+
+def follower_settings(settings: Settings) -> ClientSettings:
+    """The reader of notices: every worker reads all of them, so it commits nothing."""
+    return {
+        **settings.need_kafka(),
+        "client.id": f"baton-{worker_id(settings)}-notices",
+        "group.id": f"baton-notices-{worker_id(settings)}",
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 100,
+    }

@@ -1,0 +1,141 @@
+"""The committer thread: flush, send offsets, commit, strictly batch by batch (protocol B.4).
+
+The hot thread owns beginning, producing and aborting; this thread owns everything in between. They talk through two
+queues: transactions in, events out. After a failure the committer bounces everything until it is reset, because the
+next transaction's records follow the failed one's.
+"""
+
+import threading
+from collections.abc import Callable
+from enum import Enum
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import msgspec
+from confluent_kafka import KafkaException, Producer, TopicPartition
+
+from scoring.contract.acknowledgement import Acknowledgement
+from scoring.worker.policy import Remedy, kafka_error, remedy
+
+CALL_TIMEOUT_S = 5.0
+
+
+class Stage(Enum):
+    """How far a transaction has come."""
+
+    FLUSHED = "flushed"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    BOUNCED = "bounced"
+
+
+class Transaction(msgspec.Struct, frozen=True, eq=False):
+    """One micro-batch on its way to the broker.
+
+    Attributes:
+        offsets: next offset per input partition, with the metadata of protocol A.12.
+        group: the group metadata captured when the batch was consumed.
+        acknowledgements: those that were produced inside.
+    """
+
+    producer: Producer
+    offsets: list[TopicPartition]
+    group: Any
+    acknowledgements: tuple[Acknowledgement, ...] = ()
+
+
+class Event(msgspec.Struct, frozen=True, eq=False):
+    """What the committer says about a transaction."""
+
+    stage: Stage
+    transaction: Transaction
+    error: Exception | None = None
+    must_exit: bool = False
+
+
+class Committer:
+    """Runs the committer thread.
+
+    Args:
+        abandoned: asked between two tries of a call that cannot get through; true gives the transaction up, for a
+            worker that was told to stop while the broker is away.
+    """
+
+    def __init__(self, abandoned: Callable[[], bool]) -> None:
+        self._abandoned = abandoned
+        self._transactions: SimpleQueue[Transaction | None] = SimpleQueue()
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._bouncing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, transaction: Transaction) -> None:
+        """Hand over a transaction whose records were all produced."""
+        self._transactions.put(transaction)
+
+    def event(self, timeout_s: float | None = None) -> Event | None:
+        """The next event, or None where there is none within ``timeout_s`` (None: do not wait)."""
+        try:
+            return self._events.get_nowait() if timeout_s is None else self._events.get(timeout=timeout_s)
+        except Empty:
+            return None
+
+    def bounce(self) -> None:
+        """From now on, give every transaction back that has not come to its commit."""
+        self._bouncing.set()
+
+    def reset(self) -> None:
+        """Take transactions again, after those in flight were aborted."""
+        self._bouncing.clear()
+
+    def close(self) -> None:
+        """End the thread after what was submitted."""
+        self._transactions.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (transaction := self._transactions.get()) is not None:
+            try:
+                self._commit(transaction)
+            except _Bounced:
+                self._events.put(Event(Stage.BOUNCED, transaction))
+            except KafkaException as error:
+                self._bouncing.set()
+                exit_needed = remedy(kafka_error(error)) is not Remedy.ABORT
+                self._events.put(Event(Stage.FAILED, transaction, error, exit_needed))
+            except Exception as error:  # an unknown state: only a fresh process is safe
+                self._bouncing.set()
+                self._events.put(Event(Stage.FAILED, transaction, error, must_exit=True))
+
+    def _commit(self, transaction: Transaction) -> None:
+        producer = transaction.producer
+        while producer.flush(CALL_TIMEOUT_S):
+            self._give_way()
+        self._give_way()
+        self._events.put(Event(Stage.FLUSHED, transaction))
+        if transaction.offsets:
+            offsets, group = transaction.offsets, transaction.group
+            self._repeat(lambda: producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT_S))
+        self._give_way()
+        self._repeat(lambda: producer.commit_transaction(CALL_TIMEOUT_S))
+        self._events.put(Event(Stage.COMMITTED, transaction))
+
+    def _repeat(self, call: Callable[[], None]) -> None:
+        """A retriable error means the same call again (protocol B.5); a commit that timed out is resumed by commit."""
+        while True:
+            try:
+                return call()
+            except KafkaException as error:
+                if remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
+                    raise
+
+    def _give_way(self) -> None:
+        if self._bouncing.is_set() or self._abandoned():
+            raise _Bounced
+
+
+class _Bounced(Exception):
+    """The transaction is given back; never leaves this module."""

@@ -1,0 +1,77 @@
+"""The follower thread: reads ``baton.notices`` and passes the newest believable notice of each model on (A.7, A.8)."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+
+from scoring.contract.envelope import Keyring
+from scoring.contract.errors import EnvelopeRejected
+from scoring.contract.notice import Notice, unseal_notice
+from scoring.contract.topics import NOTICES
+from scoring.worker.emit import headers_of
+
+POLL_S = 0.2
+log = structlog.get_logger()
+
+
+class Follower:
+    """Reads all notices from the beginning at every start: the topic is compacted, one partition and small.
+
+    Nothing is passed on before the end was reached once, so that a worker that missed ten notices goes straight to
+    the newest.
+    """
+
+    def __init__(self, consumer: Callable[[], Consumer], keyring: Keyring, offer: Callable[[Notice], None]) -> None:
+        self._consumer = consumer
+        self._keyring = keyring
+        self._offer = offer
+        self._newest: dict[str, Notice] = {}
+        self._caught_up = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
+        self.rejected: Counter[str] = Counter()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        consumer = self._consumer()
+        consumer.assign([TopicPartition(NOTICES, 0, OFFSET_BEGINNING)])
+        while not self._stop.is_set():
+            message = consumer.poll(POLL_S)
+            if message is not None:
+                self._take(message)
+        consumer.close()
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        if error is None:
+            self._read(message)
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
+            self._caught_up = True
+        else:
+            log.warning("notices.unreadable", error=error.str())
+        if self._caught_up:
+            for notice in self._newest.values():
+                self._offer(notice)
+            self._newest.clear()
+
+    def _read(self, message: Message) -> None:
+        try:
+            notice = unseal_notice(message.key(), message.value(), headers_of(message), self._keyring)
+        except EnvelopeRejected as error:
+            self.rejected[error.reason.value] += 1
+            log.warning("notice.rejected", reason=error.reason.value, offset=message.offset())
+            return
+        older = self._newest.get(notice.model)
+        if older is None or older.sequence < notice.sequence:
+            self._newest[notice.model] = notice

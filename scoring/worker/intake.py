@@ -1,0 +1,71 @@
+"""The intake: one micro-batch with what has to be captured at the very moment it is consumed (protocol B.2)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from confluent_kafka import Consumer, KafkaException, Message
+
+from scoring.worker.partitions import Partitions, Place
+from scoring.worker.policy import MustExit
+
+log = structlog.get_logger()
+
+
+class Batch(msgspec.Struct, frozen=True, eq=False):
+    """The records that are scored and committed together.
+
+    Attributes:
+        by_topic: the records of each input topic, in the order they were consumed.
+        first: per partition, the first offset.
+        following: per partition, the offset behind the last.
+        group: the group metadata of the assignment under which the records were consumed.
+    """
+
+    by_topic: dict[str, list[Message]]
+    first: dict[Place, int]
+    following: dict[Place, int]
+    group: Any
+
+    @property
+    def records(self) -> int:
+        """How many records there are."""
+        return sum(map(len, self.by_topic.values()))
+
+
+def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_s: float) -> Batch:
+    """Wait up to ``wait_s`` for a record, then take what is there: no linger when idle, large batches under load.
+
+    Records of partitions that are not admitted are left out: admission will seek to their committed offsets.
+
+    Raises:
+        MustExit: the consumer cannot go on.
+    """
+    first = consumer.poll(wait_s)
+    messages = [] if first is None else [first, *consumer.consume(maximum_records - 1, 0)]
+    return sort(messages, partitions, consumer.consumer_group_metadata())
+
+
+def sort(messages: Sequence[Message], partitions: Partitions, group: Any) -> Batch:
+    """Group records by topic and note the offsets."""
+    by_topic: dict[str, list[Message]] = {}
+    first: dict[Place, int] = {}
+    following: dict[Place, int] = {}
+    for message in messages:
+        error = message.error()
+        if error is not None:
+            if error.fatal():
+                raise MustExit(f"the consumer cannot go on: {error.str()}") from KafkaException(error)
+            log.warning("consumer.error", error=error.str(), code=error.name())
+            continue
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if topic is None or partition is None or offset is None:
+            continue
+        assigned = partitions.get(topic, partition)
+        if assigned is None or not assigned.admitted:
+            continue
+        by_topic.setdefault(topic, []).append(message)
+        first.setdefault((topic, partition), offset)
+        following[topic, partition] = offset + 1
+    return Batch(by_topic, first, following, group)

@@ -1,0 +1,98 @@
+"""What is assigned to this worker, where each partition stands, and why it is paused (protocol A.12, B.2, B.6).
+
+Plain state without I/O: the loop reads it and calls the consumer. A partition is *admitted* once its committed offset
+and metadata were read and a bundle is live on at least that sequence; until then it is paused, and records that slip
+through are dropped, because admission seeks to the committed offset.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+
+import msgspec
+
+from scoring.contract.progress import Progress
+
+Place = tuple[str, int]  # topic, partition
+
+
+class Pause(Enum):
+    """Why an assigned partition is not being read."""
+
+    UNREAD = "its committed offset has yet to be read"
+    HELD = "it needs a newer sequence than is live here"
+    OTHER_LEDGER = "its offset was committed under another ledger"
+    NO_MODEL = "no bundle of its model is live here"
+
+
+class Partition(msgspec.Struct):
+    """One assigned partition.
+
+    Attributes:
+        next_offset: the next one to score; None until admitted.
+        pauses: why it is paused; empty when it is admitted.
+        needs: the sequence that its committed metadata names.
+    """
+
+    topic: str
+    partition: int
+    topic_id: str | None = None
+    next_offset: int | None = None
+    needs: Progress = Progress()
+    pauses: set[Pause] = msgspec.field(default_factory=lambda: {Pause.UNREAD})
+
+    @property
+    def admitted(self) -> bool:
+        """Whether its records are being scored."""
+        return not self.pauses
+
+
+class Partitions:
+    """The table of assigned partitions. Nothing is kept of a partition that was revoked."""
+
+    def __init__(self) -> None:
+        self._table: dict[Place, Partition] = {}
+        self.rebalanced = False
+        self.joined = False
+
+    def assign(self, places: Iterable[Place]) -> None:
+        """Partitions came; each starts paused."""
+        self.rebalanced = self.joined = True
+        for topic, partition in places:
+            self._table[topic, partition] = Partition(topic, partition)
+
+    def revoke(self, places: Iterable[Place]) -> None:
+        """Partitions went, with everything that was known of them."""
+        self.rebalanced = True
+        for place in places:
+            self._table.pop(place, None)
+
+    def reset(self) -> None:
+        """Forget how far everything was read: all partitions wait for admission again."""
+        self.rebalanced = False
+        for place in self._table:
+            self._table[place] = Partition(*place)
+
+    def get(self, topic: str, partition: int) -> Partition | None:
+        """The partition, where it is assigned."""
+        return self._table.get((topic, partition))
+
+    def all(self) -> list[Partition]:
+        """Every assigned partition, in order of topic and number."""
+        return [self._table[place] for place in sorted(self._table)]
+
+    def of_topic(self, topic: str) -> list[Partition]:
+        """The assigned partitions of a topic, in order."""
+        return [partition for partition in self.all() if partition.topic == topic]
+
+    def waiting(self) -> list[Partition]:
+        """Those that are not admitted."""
+        return [partition for partition in self.all() if partition.pauses]
+
+
+def pause_for(needs: Progress, live: Progress | None) -> Pause | None:
+    """Whether a partition whose metadata says ``needs`` must wait, given what is live here (protocol A.12)."""
+    if live is None:
+        return Pause.NO_MODEL
+    if needs.ledger is not None and needs.ledger != live.ledger:
+        return Pause.OTHER_LEDGER
+    return Pause.HELD if needs.sequence > live.sequence else None

@@ -1,0 +1,182 @@
+"""Two transactional producers taking turns (protocol B.3 to B.5): begin, produce, hand over, and on failure abort both.
+
+The hot thread calls everything here. While the committer thread commits batch k, batch k+1 is decoded and scored; its
+records are produced only after k's were flushed, so that batches never overtake each other in an output partition.
+"""
+
+from collections.abc import Callable, Sequence
+
+import structlog
+from confluent_kafka import KafkaException, Producer
+
+from scoring.worker.committer import CALL_TIMEOUT_S, Committer, Event, Stage, Transaction
+from scoring.worker.emit import Output
+from scoring.worker.policy import BatchFailed, MustExit, Remedy, kafka_error, remedy
+
+POLL_S = 0.05
+log = structlog.get_logger()
+
+
+class Pipeline:
+    """The transactions in flight: at most one at the committer and one being produced.
+
+    Args:
+        producers: P0 and P1, both initialised.
+        abandoned: true gives up on calls that cannot get through, for a worker that was told to stop.
+    """
+
+    def __init__(self, producers: tuple[Producer, Producer], abandoned: Callable[[], bool]) -> None:
+        self._producers = producers
+        self._abandoned = abandoned
+        self._committer = Committer(abandoned)
+        self._submitted: list[Transaction] = []
+        self._unflushed: Transaction | None = None
+        self._open: Producer | None = None
+        self._turn = 0
+        self.committed: list[Transaction] = []
+
+    def start(self) -> None:
+        """Start the committer thread."""
+        self._committer.start()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no transaction is in flight."""
+        return not self._submitted and self._open is None
+
+    def begin(self) -> Producer:
+        """Begin a transaction on the producer whose turn it is, once the order of the output allows it.
+
+        Raises:
+            BatchFailed, MustExit: the transactions before it failed.
+        """
+        while self._unflushed is not None:  # B.4: k+1 is produced only after k was flushed
+            self._wait()
+        producer = self._producers[self._turn]
+        while any(transaction.producer is producer for transaction in self._submitted):
+            self._wait()
+        try:
+            producer.begin_transaction()
+        except KafkaException as error:
+            raise MustExit(f"a transaction cannot be begun: {error}") from error
+        self._open = producer
+        return producer
+
+    def produce(self, producer: Producer, outputs: Sequence[Output]) -> None:
+        """Hand records to the client's queue, in order.
+
+        Raises:
+            BatchFailed, MustExit: the client refuses them.
+        """
+        for output in outputs:
+            while True:
+                try:
+                    producer.produce(
+                        output.topic,
+                        output.value,
+                        output.key,
+                        output.partition,
+                        headers=[*output.headers] if output.headers else None,
+                    )
+                except BufferError:  # the client's queue is full: let it drain
+                    producer.poll(POLL_S)
+                except KafkaException as error:
+                    raise _failure(error) from error
+                else:
+                    break
+
+    def hand_over(self, transaction: Transaction) -> None:
+        """Let the committer flush and commit; the other producer's turn is next."""
+        self._open = None
+        self._submitted.append(transaction)
+        self._unflushed = transaction
+        self._turn = 1 - self._turn
+        self._committer.submit(transaction)
+
+    def collect(self) -> None:
+        """Take in what the committer has done, without waiting.
+
+        Raises:
+            BatchFailed, MustExit: a transaction failed; the caller recovers, or exits.
+        """
+        while (event := self._committer.event()) is not None:
+            self._take(event)
+
+    def drain(self) -> None:
+        """Wait until everything in flight is committed.
+
+        Raises:
+            BatchFailed, MustExit: as ``collect``.
+        """
+        while self._submitted:
+            self._wait()
+
+    def abort(self) -> None:
+        """Abort everything in flight (protocol B.5, B.6): what the committer has not committed, and what is open.
+
+        Raises:
+            MustExit: a transaction cannot be aborted.
+        """
+        self._committer.bounce()
+        failed = [transaction.producer for transaction in self._await_all()]
+        if self._open is not None:
+            failed.append(self._open)
+        for producer in failed:
+            self._abort(producer)
+        self._submitted.clear()
+        self._unflushed = self._open = None
+        self._committer.reset()
+
+    def close(self) -> None:
+        """End the committer thread."""
+        self._committer.close()
+
+    def _await_all(self) -> list[Transaction]:
+        """Wait for the last word on every submitted transaction; returns those that were not committed."""
+        failed: list[Transaction] = []
+        for transaction in list(self._submitted):
+            while (event := self._committer.event(CALL_TIMEOUT_S)) is None or event.stage is Stage.FLUSHED:
+                pass
+            if event.stage is Stage.COMMITTED:
+                self.committed.append(event.transaction)
+            elif event.must_exit:
+                raise MustExit(f"a transaction cannot be ended: {event.error}") from event.error
+            else:
+                failed.append(transaction)
+        return failed
+
+    def _abort(self, producer: Producer) -> None:
+        while True:
+            try:
+                producer.abort_transaction(CALL_TIMEOUT_S)
+                return
+            except KafkaException as error:
+                if remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
+                    raise MustExit(f"a transaction cannot be aborted: {error}") from error
+
+    def _wait(self) -> None:
+        event = self._committer.event(CALL_TIMEOUT_S)
+        if event is not None:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
+        if event.stage is Stage.FLUSHED:
+            if self._unflushed is event.transaction:
+                self._unflushed = None
+            return
+        self._submitted.remove(event.transaction)
+        if event.stage is Stage.COMMITTED:
+            self.committed.append(event.transaction)
+            return
+        if event.must_exit:
+            raise MustExit(f"a transaction cannot be committed: {event.error}") from event.error
+        # What follows it has to be aborted too: the caller's next call is abort().
+        self._abort(event.transaction.producer)
+        raise BatchFailed(f"a transaction has to be aborted: {event.error}") from event.error
+
+
+def _failure(error: KafkaException) -> BatchFailed | MustExit:
+    """What a refused ``produce`` means: the transaction is lost, and where the client is fatal the process too."""
+    if kafka_error(error).fatal():
+        return MustExit(f"the client cannot go on: {error}")
+    return BatchFailed(f"a transaction has to be aborted: {error}")

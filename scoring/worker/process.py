@@ -1,0 +1,183 @@
+"""One worker process: its parts are put together here, and ended in order."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+from confluent_kafka import KafkaException, Producer
+
+from scoring.contract.errors import BundleRejected, Unavailable
+from scoring.contract.heartbeat import ModelStatus
+from scoring.lookups.sql import SqlLookups
+from scoring.settings import Settings
+from scoring.worker.cache import Cache
+from scoring.worker.clients import (
+    Clients,
+    consumer_settings,
+    follower_settings,
+    heartbeat_settings,
+    producer_settings,
+    worker_id,
+)
+from scoring.worker.directory import TopicDirectory
+from scoring.worker.fetching import Fetching
+from scoring.worker.follower import Follower
+from scoring.worker.heartbeat import HeartbeatSender, merge
+from scoring.worker.loop import Loop
+from scoring.worker.pipeline import Pipeline
+from scoring.worker.policy import Backoff, Remedy, kafka_error, remedy
+
+STOP_PATIENCE_S = 30.0
+FETCH_TIMEOUT_S = 300.0
+INITIALISE_TIMEOUT_S = 10.0
+log = structlog.get_logger()
+
+
+class Stop:
+    """Whether, and since when, the worker was told to stop."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._since = 0.0
+
+    def request(self) -> None:
+        """Tell the worker to stop. Safe in a signal handler."""
+        self._since = time.monotonic()
+        self._event.set()
+
+    def requested(self) -> bool:
+        """Whether it was told to stop."""
+        return self._event.is_set()
+
+    def overdue(self) -> bool:
+        """Whether it has been stopping for too long, so that calls that cannot get through are given up."""
+        return self._event.is_set() and time.monotonic() - self._since > STOP_PATIENCE_S
+
+    def wait(self, seconds: float) -> bool:
+        """Wait; true at once when told to stop."""
+        return self._event.wait(seconds)
+
+
+@contextmanager
+def stop_on_signals(stop: Stop) -> Iterator[None]:
+    """SIGTERM and SIGINT ask the worker to stop after the micro-batch in hand."""
+    previous = {number: signal.signal(number, lambda *_: stop.request()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -> None:
+    """Run the worker until it is told to stop.
+
+    Raises:
+        ConfigurationError: a setting is missing or wrong.
+        MustExit: the process cannot go on; a fresh one has to start.
+    """
+    made = clients or Clients()
+    worker, instance, keyring = worker_id(settings), uuid4().hex, settings.need_keyring()
+    structlog.contextvars.bind_contextvars(worker=worker, instance=instance)
+    directory = TopicDirectory(settings.need_kafka())
+    fetching = Fetching(
+        models=settings.need_models(),
+        cache=Cache(settings.need_cache_dir(), worker),
+        fetch=fetch_in_a_process,
+        check_topics=directory.check,
+    )
+    # Both producers are initialised before subscribing: that fences both of a predecessor's ids (protocol B.1).
+    producers = _initialised(settings, made, stop)
+    if producers is None:
+        return
+    pipeline = Pipeline(producers, stop.overdue)
+    loop = Loop(
+        consumer=made.consumer(consumer_settings(settings)),
+        pipeline=pipeline,
+        fetching=fetching,
+        lookups=SqlLookups(settings.need_connection),
+        keyring=keyring,
+        topic_id=directory.topic_id,
+        worker=worker,
+        instance=instance,
+        maximum_batch_records=settings.maximum_batch_records,
+        stopping=stop.requested,
+    )
+    follower = Follower(lambda: made.consumer(follower_settings(settings)), keyring, fetching.offer)
+    heartbeat = HeartbeatSender(
+        producer=made.producer(heartbeat_settings(settings)),
+        keyring=keyring,
+        worker=worker,
+        instance=instance,
+        status=lambda: _statuses(loop, fetching),
+        ledger=lambda: fetching.memory.ledger,
+    )
+    log.info("worker.started", models=list(settings.need_models()))
+    pipeline.start()
+    fetching.start()
+    follower.start()
+    heartbeat.start()
+    loop.run()
+    log.info("worker.stopping")
+    follower.stop()
+    fetching.stop()
+    pipeline.close()
+    loop.close()
+    heartbeat.stop(left=True)
+
+
+def fetch_in_a_process(model: str, version: str, target: Path) -> None:
+    """Fetch a bundle in a short-lived process, so that the registry's client never enters this one.
+
+    Raises:
+        Unavailable: the registry cannot be reached, or did not answer in time.
+        BundleRejected: it says that there is no such bundle, or that it is not one.
+    """
+    command = [sys.executable, "-m", "scoring.registry.fetch", model, version, str(target)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"the registry did not deliver {model} {version} within {FETCH_TIMEOUT_S:.0f} s") from error
+    if done.returncode == 0:
+        return
+    said = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    reason = f"fetching {model} {version}: {said[-1] if said else f'exit status {done.returncode}'}"
+    if done.returncode == 1:
+        raise BundleRejected(reason)
+    raise Unavailable(reason)
+
+
+def _statuses(loop: Loop, fetching: Fetching) -> dict[str, ModelStatus]:
+    scoring, phases = loop.status, dict(fetching.phases)
+    return {model: merge(scoring.get(model), phase) for model, phase in phases.items()}
+
+
+def _initialised(settings: Settings, clients: Clients, stop: Stop) -> tuple[Producer, Producer] | None:
+    """Both producers after ``init_transactions``; None when told to stop while the broker is not up."""
+    producers = (clients.producer(producer_settings(settings, 0)), clients.producer(producer_settings(settings, 1)))
+    backoff = Backoff(first_s=0.2, longest_s=5.0)
+    for producer in producers:
+        attempt = 0
+        while not _initialise(producer):
+            attempt += 1
+            log.warning("broker.waiting", attempt=attempt)
+            if stop.wait(backoff.wait_s(attempt)):
+                return None
+    return producers
+
+
+def _initialise(producer: Producer) -> bool:
+    try:
+        producer.init_transactions(INITIALISE_TIMEOUT_S)
+    except KafkaException as error:
+        if remedy(kafka_error(error)) is not Remedy.REPEAT:
+            raise
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""Decode, enrich, encode and score one model's records of a micro-batch; whatever cannot be scored fails alone."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import structlog
+from confluent_kafka import Message
+
+from scoring.contract.dead_letter import Reason
+from scoring.contract.errors import Unavailable
+from scoring.lookups.port import LookupSource
+from scoring.scorer.decode import Failure
+from scoring.worker.emit import Origin, Output
+from scoring.worker.models import Active
+
+log = structlog.get_logger()
+
+
+def outputs_of(
+    active: Active, messages: Sequence[Message], topic_id: str, lookups: LookupSource, at: datetime
+) -> list[Output]:
+    """Exactly one output per record, in the order of the records: a prediction or a dead letter.
+
+    When the batch fails as a whole it is halved until the culprit is found; the culprit becomes a dead letter.
+
+    Raises:
+        Unavailable: a lookup cannot be answered now; the records have to wait.
+    """
+    try:
+        return _outputs(active, messages, topic_id, lookups, at)
+    except Unavailable:
+        raise
+    except Exception as error:  # whatever a record makes the model or a library raise condemns that record only
+        if len(messages) > 1:
+            middle = len(messages) // 2
+            left = outputs_of(active, messages[:middle], topic_id, lookups, at)
+            return left + outputs_of(active, messages[middle:], topic_id, lookups, at)
+        log.warning("record.unscorable", model=active.model, error=type(error).__name__)
+        position = _origin(active, messages, topic_id).position(0)
+        detail = f"the model failed on it: {type(error).__name__}"
+        return [active.emitter.dead_letter(messages[0], position, Reason.UNSCORABLE, detail, at)]
+
+
+def _outputs(
+    active: Active, messages: Sequence[Message], topic_id: str, lookups: LookupSource, at: datetime
+) -> list[Output]:
+    scorer, emitter = active.scorer, active.emitter
+    decoded = scorer.decode([message.value() for message in messages])
+    rows, failures = decoded.rows, list(decoded.failures)
+    columns = {**decoded.columns, **lookups.resolve(scorer.schema, decoded.columns, len(rows))}
+    scores = scorer.score(columns, len(rows))
+    decisions = scorer.decide(scores)
+    decided = None if decisions is None else decisions.tolist()
+    failures += [
+        Failure(rows[place], Reason.UNSCORABLE, "its score is not a finite number")
+        for place in np.flatnonzero(~np.isfinite(scores)).tolist()
+    ]
+    origin = _origin(active, messages, topic_id)
+    outputs: list[Output | None] = [None] * len(messages)
+    for row, value in zip(rows, emitter.predictions(columns, scores, decided, origin, rows, at), strict=True):
+        outputs[row] = emitter.prediction(messages[row], origin.partitions[row], value)
+        if outputs[row] is None:
+            failures.append(Failure(row, Reason.TOO_LARGE, "its prediction would be too large for the topic"))
+    for failure in failures:
+        index, position = failure.index, origin.position(failure.index)
+        outputs[index] = emitter.dead_letter(messages[index], position, failure.reason, failure.detail, at)
+    return [output for output in outputs if output is not None]
+
+
+def _origin(active: Active, messages: Sequence[Message], topic_id: str) -> Origin:
+    return Origin(
+        topic=active.topics.input,
+        topic_id=topic_id,
+        partitions=[_known(message.partition()) for message in messages],
+        offsets=[_known(message.offset()) for message in messages],
+    )
+
+
+def _known(number: int | None) -> int:
+    if number is None:
+        raise ValueError("a consumed record has no partition or offset")
+    return number
