@@ -75,9 +75,7 @@ class Arena:
             decided_at=MOMENT,
             effective_from=MOMENT,
         )
-        sealed = seal_notice(
-            notice, source="test", event_id=str(uuid4()), time=datetime.now(UTC), keyring=self.keyring
-        )
+        sealed = seal_notice(notice, source="test", event_id=str(uuid4()), time=datetime.now(UTC), keyring=self.keyring)
         self.send(NOTICES, sealed.value, sealed.key, [*sealed.headers])
 
     def promote(self, version: int) -> None:
@@ -169,7 +167,9 @@ class Arena:
 
     def wait_until_done(self, timeout_s: float = 60.0) -> None:
         """Wait until every produced record has an outcome that a read_committed reader sees."""
-        wait_until(lambda: len(self.outcomes()) >= self.produced, timeout_s, "some records have no outcome", every_s=0.5)
+        wait_until(
+            lambda: len(self.outcomes()) >= self.produced, timeout_s, "some records have no outcome", every_s=0.5
+        )
 
     def outcomes(self) -> list["Record"]:
         """All predictions and dead letters, read_committed."""
@@ -194,11 +194,15 @@ class Arena:
         assert isinstance(status, dict)
         return status
 
-    def wait_for_state(self, state: str, *, sequence: int | None = None, slot: int = 0, timeout_s: float = 30.0) -> None:
+    def wait_for_state(
+        self, state: str, *, sequence: int | None = None, slot: int = 0, timeout_s: float = 30.0
+    ) -> None:
         """Wait until a heartbeat of the slot says so."""
         wait_until(
-            lambda: self.state(slot).get("state") == state
-            and (sequence is None or self.state(slot).get("sequence") == sequence),
+            lambda: (
+                self.state(slot).get("state") == state
+                and (sequence is None or self.state(slot).get("sequence") == sequence)
+            ),
             timeout_s,
             f"slot {slot} never said {state} {sequence or ''}: {self.state(slot)}\n{self.log_of(slot)[-3000:]}",
         )

@@ -16,13 +16,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from scoring.log import configure_logging
 from scoring.settings import read_settings
-from scoring.worker.clients import ClientSettings, Clients
+from scoring.worker.clients import Clients, ClientSettings
 from scoring.worker.policy import MustExit
 from scoring.worker.process import Stop, run_worker, stop_on_signals
 
@@ -49,7 +50,7 @@ class Plan:
 
     def die(self, point: str) -> None:
         line = json.dumps({"point": point, "open": len(self.open), "slot": os.environ["BATON_SLOT"]}) + "\n"
-        with open(PLAN["kills"], "a", encoding="utf-8") as file:
+        with Path(PLAN["kills"]).open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())

@@ -1,0 +1,131 @@
+"""A campaign of kills: slots that are filled again and again with workers that die as planned, under a fed stream."""
+
+import random
+import subprocess
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from tests.support.arena import PARTITIONS, Arena, kills_of
+
+POINTS = tuple(
+    f"{call}.{when}"
+    for call in ("poll", "consume", "begin", "produce", "flush", "send_offsets", "commit")
+    for when in ("before", "after")
+)
+RECOVERY_POINTS = tuple(
+    f"{call}.{when}"
+    for call in ("init_transactions", "subscribe", "assign", "committed", "seek", "resume")
+    for when in ("before", "after")
+)
+
+
+# A planned worker that has not died by then is killed wherever it is.
+PLAN_PATIENCE_S = 12.0
+BURST_S = 1.0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Where a worker dies: at the ``count``-th passing of ``point``, with ``open`` transactions where that is given."""
+
+    point: str
+    count: int = 1
+    open: int | None = None
+    topic: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """What the faulty worker reads."""
+        return {name: value for name, value in msgspec.to_builtins(self).items() if value is not None}
+
+
+def plans(seed: int, kills: int, acknowledgements_topic: str) -> list[Plan]:
+    """A reproducible list of plans: every point, both transactions open, and inside a swap."""
+    chooser = random.Random(seed)
+    fixed = [
+        Plan("produce.after", chooser.randint(300, 900), 2),
+        Plan("produce.after", chooser.randint(1, 200), 2),
+        Plan("commit.before", 1, 2),
+        Plan("send_offsets.after", chooser.randint(2, 8), 1),
+        Plan("commit.after", chooser.randint(2, 8), 1),
+        Plan("produce.before", 1, None, acknowledgements_topic),
+        Plan("produce.after", 1, None, acknowledgements_topic),
+    ]
+    points = [*POINTS, *RECOVERY_POINTS]
+    chooser.shuffle(points)
+    anywhere = [Plan(point, 1 if point in RECOVERY_POINTS else chooser.randint(2, 12)) for point in points]
+    chosen = (fixed + anywhere)[:kills]
+    while len(chosen) < kills:
+        chosen.append(Plan(chooser.choice(POINTS), chooser.randint(1, 30)))
+    chooser.shuffle(chosen)
+    return chosen
+
+
+class Slot:
+    """One slot of the deployment: starts the next planned worker whenever the one before has died."""
+
+    def __init__(self, arena: Arena, number: int, todo: Sequence[Plan], bug: str | None = None) -> None:
+        self.arena = arena
+        self.number = number
+        self.todo = list(todo)
+        self.bug = bug
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started = 0.0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all plans were carried out and an unplanned worker is running."""
+        return not self.todo and self.process is not None and self.process.poll() is None
+
+    def tend(self) -> None:
+        """Start a worker where there is none: the next planned one, at last a healthy one."""
+        if self.process is not None and self.process.poll() is None:
+            if self.todo and time.monotonic() - self.started > PLAN_PATIENCE_S:
+                self._kill_anyhow(self.process)
+            return
+        if self.process is not None and self.todo and self.process.returncode == -9:
+            self.todo.pop(0)
+        plan = self.todo[0].as_dict() if self.todo else {}
+        self.process = self.arena.start(self.number, {**plan, **({"bug": self.bug} if self.bug else {})})
+        self.started = time.monotonic()
+
+    def _kill_anyhow(self, process: subprocess.Popen[bytes]) -> None:
+        """The worker does not come by its point (too little load, say): kill it wherever it is."""
+        process.kill()
+        process.wait()
+        line = {"point": "anywhere", "open": None, "slot": str(self.number)}
+        with self.arena.kills.open("ab") as file:
+            file.write(msgspec.json.encode(line) + b"\n")
+
+
+def run(arena: Arena, slots: Sequence[Slot], *, swaps: int, records_per_s: int, timeout_s: float) -> float:
+    """Feed and tend until every plan was carried out and every version was promoted; returns how long it took.
+
+    Versions are promoted one after the other, each after a further share of the kills.
+    """
+    started = fed = time.monotonic()
+    kills = sum(len(slot.todo) for slot in slots)
+    version = 0
+    while time.monotonic() - started < timeout_s:
+        for slot in slots:
+            slot.tend()
+        done = len(kills_of(arena.kills))
+        due = version < swaps + 1 and done >= kills * version // (swaps + 1)
+        if due and (version == 0 or _scores(arena, slots, version)):
+            version += 1
+            arena.promote(version)
+        if time.monotonic() - fed > BURST_S:  # bursts, so that transactions overlap
+            arena.feed(int(records_per_s * BURST_S))
+            for partition in range(PARTITIONS):
+                arena.feed_raw(b'{"id": %d' % arena.produced, partition=partition)
+            fed = time.monotonic()
+        if version == swaps + 1 and all(slot.finished for slot in slots) and _scores(arena, slots, version):
+            return time.monotonic() - started
+        time.sleep(0.05)  # the pace of the feed
+    left = {slot.number: [plan.as_dict() for plan in slot.todo] for slot in slots}
+    raise AssertionError(f"the campaign did not end within {timeout_s} s; plans left: {left}")
+
+
+def _scores(arena: Arena, slots: Sequence[Slot], version: int) -> bool:
+    """Whether some slot said that this version, or a later one, is live there."""
+    return any(int(str(arena.state(slot.number).get("version") or 0)) >= version for slot in slots)
