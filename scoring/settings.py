@@ -1,6 +1,5 @@
 """The one place that reads the environment. Every setting is a variable that starts with ``BATON_``."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,13 +10,6 @@ from scoring.contract.envelope import Keyring
 from scoring.contract.errors import ConfigurationError
 
 Value = TypeVar("Value")
-
-
-class Delivery(StrEnum):
-    """The delivery mode of a deployment."""
-
-    EXACTLY_ONCE = "exactly-once"
-    AT_LEAST_ONCE = "at-least-once"
 
 
 class Settings(BaseSettings):
@@ -51,8 +43,6 @@ class Settings(BaseSettings):
     """A worker's place in its deployment; unique across hosts: two workers in one slot fence each other for ever."""
     models: Annotated[tuple[str, ...], NoDecode] = ()
     """Comma-separated names of the models that the deployment serves."""
-    delivery: Delivery = Delivery.EXACTLY_ONCE
-    """exactly-once or at-least-once."""
     maximum_batch_records: int = Field(default=2048, ge=1)
     """Largest micro-batch."""
     transaction_timeout_ms: int = Field(default=10_000, ge=1_000, le=10_000)

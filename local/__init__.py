@@ -1,0 +1,1 @@
+"""The stack on one machine: broker, Airflow, registry and daemon, all on loopback, kept by supervisord."""

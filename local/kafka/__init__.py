@@ -1,0 +1,1 @@
+"""A real Apache Kafka broker on this machine, from Maven artifacts: one node, KRaft, loopback only."""

@@ -1,0 +1,41 @@
+"""Processes that tests started and did not end."""
+
+import os
+
+import psutil
+
+RUN_MARKER = "BATON_TEST_RUN"
+"""Environment variable with the pid of the test run; whatever a run starts inherits it."""
+
+
+def end_processes_of_dead_runs() -> None:
+    """End what test runs that were killed have left behind."""
+    for process in psutil.process_iter():
+        run = _run_of(process)
+        if run is not None and run != os.getpid() and not psutil.pid_exists(run):
+            process.kill()
+
+
+def end_processes_of_this_run() -> list[str]:
+    """End what this test run has started and not ended; returns the command lines."""
+    left = [process for process in psutil.process_iter() if _is_left_over(process)]
+    described = [" ".join(process.cmdline()[:6]) for process in left]
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, timeout=5)
+    return described
+
+
+def _is_left_over(process: psutil.Process) -> bool:
+    if process.pid == os.getpid() or _run_of(process) != os.getpid():
+        return False
+    # Python's own helper ends with its parent.
+    return not any("multiprocessing.resource_tracker" in part for part in process.cmdline())
+
+
+def _run_of(process: psutil.Process) -> int | None:
+    try:
+        run = process.environ().get(RUN_MARKER, "")
+        return int(run) if run.isdecimal() and process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.Error, OSError):
+        return None

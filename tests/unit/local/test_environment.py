@@ -1,0 +1,69 @@
+import stat
+import subprocess
+
+import pytest
+
+from local.credentials import load_or_create
+from local.environment import (
+    MARKER,
+    process_environment,
+    render_environment,
+    server_environment,
+    stack_environment,
+    write_environment_file,
+)
+from local.settings import StackSettings
+from scoring.settings import read_settings as read_baton_settings
+
+
+def test_a_shell_that_reads_the_file_gets_every_variable_as_it_was() -> None:
+    variables = {"PATH": "/stack/bin:/usr/bin:/bin", "A": "quotes \" and ' and $HOME", "B": '{"json": [1, 2]}', "C": ""}
+    script = render_environment(variables) + 'printf "%s\\0" "$PATH" "$A" "$B" "$C"'
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True, env={"PATH": "/mine"})
+    assert done.stdout.split("\0")[:4] == ["/stack/bin:/mine", variables["A"], variables["B"], ""]
+
+
+def test_only_the_owner_can_read_the_file(settings: StackSettings) -> None:
+    settings.state_dir.mkdir()
+    write_environment_file(settings, {"A": "secret"})
+    assert stat.S_IMODE(settings.environment_file.stat().st_mode) == 0o600
+
+
+def test_a_shell_never_gets_the_marker_by_which_processes_are_ended(settings: StackSettings) -> None:
+    secrets = load_or_create(settings.secrets_dir)
+    assert MARKER not in stack_environment(settings, secrets, path="/usr/bin")
+    assert server_environment(settings, secrets)[MARKER] == str(settings.state_dir)
+
+
+def test_settings_of_the_caller_that_would_change_the_stack_are_taken_away() -> None:
+    caller = {
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "HOME": "/home/me",
+        "MLFLOW_TRACKING_URI": "elsewhere",
+        "PIP_FIND_LINKS": "/wheels",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": "/mine",
+        "VIRTUAL_ENV": "/other",
+    }
+    assert process_environment(caller, {"A": "1"}, {"A": "2"}) == {"HOME": "/home/me", "A": "2"}
+
+
+def test_every_server_is_told_to_listen_on_loopback_alone(settings: StackSettings) -> None:
+    variables = stack_environment(settings, load_or_create(settings.secrets_dir), path="/usr/bin")
+    assert variables["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert not any("0.0.0.0" in value or "localhost" in value for value in variables.values())
+
+
+def test_baton_understands_what_it_is_given(settings: StackSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = stack_environment(settings, load_or_create(settings.secrets_dir), path="/usr/bin")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    baton = read_baton_settings()
+    assert baton.need_kafka() == {"bootstrap.servers": settings.kafka_bootstrap}
+    assert baton.need_ledger_url() == f"sqlite:///{settings.state_dir}/ledger.db"
+    assert baton.need_registry_uri() == settings.mlflow_url
+    assert baton.need_cache_dir() == settings.state_dir / "cache"
+    assert baton.need_snapshot_dir() == settings.state_dir / "snapshots"
+    assert baton.need_connection("warehouse") == f"sqlite:///{settings.state_dir}/warehouse/warehouse.db"
+    assert baton.need_models() == ("flight_delay",)
+    assert len(baton.need_keyring().keys) == 1
