@@ -1,0 +1,108 @@
+"""Fetch one bundle in a short-lived process: ``python -m scoring.registry.fetch MODEL VERSION TARGET``.
+
+The hot process of a worker never imports mlflow; it starts this one and reads one JSON line from its standard output:
+``{"outcome": "done" | "unavailable" | "refused", "kind": …, "reason": …}``.
+
+Exit status 0: the bundle's files are in TARGET, which appeared complete. 75 (EX_TEMPFAIL): not now, retry with
+back-off; also where a setting is wrong, since a person can mend it while the old model scores. 1: the registry holds
+something else under that version, and asking again does not help. *Fetching is not refused* (protocol A.9).
+"""
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Literal, NoReturn
+
+import msgspec
+
+from scoring.contract.errors import BatonError, BundleRejected, ConfigurationError, Unavailable
+from scoring.registry.open import open_registry
+from scoring.settings import read_settings
+
+DONE = 0
+REFUSED = 1
+USAGE = 2
+UNAVAILABLE = 75
+# Less than the callers give the process, so that it can still say why.
+TIMEOUT_S = 240
+
+
+class FetchOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the process writes, and what its exit status says."""
+
+    outcome: Literal["done", "unavailable", "refused"]
+    kind: str = ""
+    reason: str = ""
+
+
+def fetch_command(model: str, version: str, target: Path) -> list[str]:
+    """The command line of the process that fetches, with this interpreter."""
+    return [sys.executable, "-m", "scoring.registry.fetch", model, version, str(target)]
+
+
+def check_outcome(status: int, output: bytes) -> None:
+    """Raise what a finished process reports.
+
+    Args:
+        status: its exit status; negative where a signal ended it.
+        output: all of its standard output.
+
+    Raises:
+        BundleRejected: the registry holds no such bundle, and asking again does not help.
+        Unavailable: not now; also when the process was killed or died without a word.
+    """
+    if status == DONE:
+        return
+    try:
+        said = msgspec.json.decode(output.strip().rpartition(b"\n")[2], type=FetchOutcome)
+    except msgspec.MsgspecError:
+        raise Unavailable(f"the process that fetches a bundle ended with status {status} and no reason") from None
+    if status == REFUSED and said.outcome == "refused":
+        raise BundleRejected(said.reason)
+    raise Unavailable(said.reason or f"the process that fetches a bundle ended with status {status}")
+
+
+def fetch(uri: str, model: str, version: str, target: Path) -> FetchOutcome:
+    """Fetch, and say how it went."""
+    try:
+        open_registry(uri).fetch(model, version, target)
+    except BundleRejected as error:
+        return FetchOutcome(outcome="refused", kind=type(error).__name__, reason=str(error))
+    except (Unavailable, ConfigurationError) as error:
+        return _not_now(error)
+    return FetchOutcome(outcome="done")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the process; returns its exit status."""
+    if len(arguments) != 3 or arguments[0].startswith("-"):
+        sys.stderr.write(f"{__doc__}\n")
+        return USAGE
+    model, version, target = arguments
+    signal.signal(signal.SIGALRM, _time_is_up)
+    signal.alarm(TIMEOUT_S)
+    try:
+        outcome = fetch(read_settings().need_registry_uri(), model, version, Path(target))
+    except BatonError as error:
+        outcome = _not_now(error)
+    except Exception as error:
+        # An uncaught exception would end with status 1 and be taken for a refusal, which is for ever.
+        traceback.print_exc()
+        outcome = _not_now(error)
+    sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
+    return {"done": DONE, "unavailable": UNAVAILABLE, "refused": REFUSED}[outcome.outcome]
+
+
+def _not_now(error: Exception) -> FetchOutcome:
+    return FetchOutcome(outcome="unavailable", kind=type(error).__name__, reason=str(error))
+
+
+def _time_is_up(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Unavailable(f"the registry took longer than {TIMEOUT_S} s; is it overloaded, or the bundle very large?")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

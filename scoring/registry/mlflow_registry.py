@@ -1,0 +1,300 @@
+"""The registry in MLflow: a server, or a database directly. The one module that imports mlflow.
+
+A bundle is an ordinary MLflow model version as well: it loads with ``mlflow.pyfunc.load_model`` through the loader
+module ``scoring.registry.pyfunc``, and never through a pickled Python model. Only registering needs more than
+mlflow-skinny.
+"""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# MLflow starts its telemetry when it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow.artifacts
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from scoring import __version__
+from scoring.contract.clock import from_epoch_ms, rfc3339
+from scoring.contract.digest import digest_of
+from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
+from scoring.contract.manifest import MANIFEST_FILE, Manifest
+from scoring.registry.files import appearing, copy_files, read_manifest
+from scoring.registry.port import DIGEST_TAG, VersionInfo
+
+LOADER_MODULE = "scoring.registry.pyfunc"
+# Tag of ``register`` that names an MLflow run; the version then belongs to it.
+RUN_TAG = "baton.mlflow_run"
+# Name of the bundle's folder below ``data/`` of the model version.
+BUNDLE_FOLDER = "bundle"
+# Finds the run of a pipeline run again.
+RUN_TAG = "baton.run_key"
+# MLflow's own defaults keep a caller waiting for minutes behind a server that is away, draw progress bars, and print
+# links that hold the password. A variable that is set wins.
+_MANNERS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+_MISSING = "RESOURCE_DOES_NOT_EXIST"
+_ABSENT_ALIAS = {_MISSING, "INVALID_PARAMETER_VALUE"}
+_REFUSED_CODES = {"UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED", "INVALID_PARAMETER_VALUE"}
+_REFUSED_STATUS = {401, 403}
+
+
+class MlflowRegistry:
+    """Keeps bundles as versions of MLflow's registered models.
+
+    Args:
+        uri: MLflow's tracking URI; a user and password in it are used for basic authentication.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        with _mlflow_errors(uri):  # a database is opened here, and made where it is not there
+            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def register(self, model: str, folder: Path, tags: Mapping[str, str]) -> str:
+        """Log the bundle as a model and make it a new version, or find the version that it has already.
+
+        Where ``tags`` names an MLflow run under RUN_TAG, the version belongs to that run; otherwise it gets one of its
+        own, which shows the manifest's metrics.
+        """
+        manifest, digest = read_manifest(folder, model)
+        with self._session():
+            for known in self._versions(model):
+                if known.manifest_digest == digest:
+                    return known.version
+            run = self._run(model, manifest, digest, tags.get(RUN_TAG))
+            logged = self._log(run, folder)
+            self._ensure_model(model)
+            # Tags travel with the creation, so that there is never a version without its digest.
+            made = self._client.create_model_version(
+                model,
+                source=logged.artifact_location,  # models:/… would be looked up through MLflow's global settings
+                run_id=run.info.run_id,
+                tags={**tags, DIGEST_TAG: digest},
+                model_id=logged.model_id,
+            )
+        return str(made.version)
+
+    def fetch(self, model: str, version: str, target: Path) -> None:
+        """Download the version's data and put the bundle's own files into the new folder ``target``."""
+        with self._session(), tempfile.TemporaryDirectory(prefix="baton-fetch-") as scratch:
+            info = self._require(model, version)
+            stored = self._client.get_model_version_download_uri(model, version)
+            mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{stored}/data", dst_path=scratch, tracking_uri=self._uri, registry_uri=self._uri
+            )
+            found = [path.parent for path in Path(scratch).rglob(MANIFEST_FILE)]
+            if not found and info.manifest_digest and not any(Path(scratch).rglob("*.*")):
+                raise Unavailable(
+                    f"registry {_shown(self._uri)}: the files of version {version} of {model} are not there"
+                )
+            if len(found) != 1:
+                raise BundleRejected(f"version {version} of {model} holds {len(found)} bundles; it must hold one")
+            try:
+                with appearing(target) as staging:
+                    copy_files(found[0], staging)
+            except FileExistsError:
+                return
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Point ``alias`` at ``version``."""
+        with self._session():
+            self._require(model, version)
+            self._client.set_registered_model_alias(model, alias, version)
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        """Take ``alias`` away."""
+        with self._session():
+            try:
+                self._client.delete_registered_model_alias(model, alias)
+            except MlflowException as error:
+                if error.error_code != _MISSING:
+                    raise
+
+    def alias(self, model: str, alias: str) -> str | None:
+        """The version that ``alias`` points at, or None."""
+        with self._session():
+            try:
+                return str(self._client.get_model_version_by_alias(model, alias).version)
+            except MlflowException as error:
+                if error.error_code in _ABSENT_ALIAS:
+                    return None
+                raise
+
+    def versions(self, model: str) -> list[VersionInfo]:
+        """All versions, oldest first."""
+        with self._session():
+            return self._versions(model)
+
+    @contextmanager
+    def run(self, model: str, run_id: str) -> Iterator[str]:
+        """MLflow's run of the pipeline run ``run_id``, by its own id; active inside, so that ``register`` logs into it.
+
+        A retry continues the run that it began.
+        """
+        with self._session():
+            experiment = self._experiment(model)
+            key = digest_of(run_id.encode())  # a run id may hold any character, a filter not
+            found = self._client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{key}'", max_results=1)
+            known = found[0].info.run_id if found else None
+            tags = {RUN_TAG: key, "baton.run_id": run_id}
+            with mlflow.start_run(run_id=known, experiment_id=experiment, run_name=run_id, tags=tags) as run:
+                yield str(run.info.run_id)
+
+    def _versions(self, model: str) -> list[VersionInfo]:
+        found: list[VersionInfo] = []
+        token: str | None = None
+        while True:
+            page = self._client.search_model_versions(f"name = '{model}'", max_results=200, page_token=token)
+            found += [_info(version) for version in page]
+            token = page.token
+            if not token:
+                return sorted(found, key=lambda info: int(info.version))
+
+    def _require(self, model: str, version: str) -> VersionInfo:
+        try:
+            return _info(self._client.get_model_version(model, version))
+        except MlflowException as error:
+            if error.error_code in {_MISSING, "INVALID_PARAMETER_VALUE"}:
+                raise ConfigurationError(
+                    f"there is no version {version} of {model} in {_shown(self._uri)}; "
+                    f"`baton versions {model}` lists them"
+                ) from error
+            raise
+
+    def _ensure_model(self, model: str) -> None:
+        try:
+            self._client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _run(self, model: str, manifest: Manifest, digest: str, run_id: str | None) -> Any:
+        if run_id is not None:
+            return self._client.get_run(run_id)
+        run = self._client.create_run(self._experiment(model), run_name=f"{model} {digest[:12]}")
+        snapshot = manifest.snapshot
+        shown = {
+            "estimator": manifest.estimator[:500],
+            "snapshot_sha256": snapshot.sha256,
+            "data_start": rfc3339(snapshot.start),
+            "data_end": rfc3339(snapshot.end),
+        }
+        self._client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(name, value, run.info.start_time, 0) for name, value in manifest.metrics.items()],
+            params=[Param(name, text) for name, text in shown.items()],
+        )
+        self._client.update_run(run.info.run_id, status="FINISHED")
+        return run
+
+    def _log(self, run: Any, folder: Path) -> Any:
+        """Log the bundle as a model of the run."""
+        # Imports pandas: the scoring side fetches, and never comes here.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # importing it warns about its own type hints
+            import mlflow.pyfunc  # noqa: PLC0415
+
+        with tempfile.TemporaryDirectory(prefix="baton-register-") as scratch:
+            data, saved = Path(scratch) / BUNDLE_FOLDER, Path(scratch) / "saved"
+            data.mkdir()
+            copy_files(folder, data)
+            mlflow.pyfunc.save_model(
+                saved,
+                loader_module=LOADER_MODULE,
+                data_path=str(data),
+                pip_requirements=[f"baton=={__version__}"],  # without the list MLflow spends seconds on guessing it
+            )
+            made = self._client.create_logged_model(
+                run.info.experiment_id, name=BUNDLE_FOLDER, source_run_id=run.info.run_id
+            )
+            self._client.log_model_artifacts(made.model_id, str(saved))
+        return self._client.finalize_logged_model(made.model_id, "READY")
+
+    def _experiment(self, model: str) -> str:
+        name = f"baton/{model}"
+        known = self._client.get_experiment_by_name(name)
+        if known is not None:
+            return str(known.experiment_id)
+        try:
+            return str(self._client.create_experiment(name, artifact_location=_artifact_location(self._uri)))
+        except MlflowException as error:
+            known = self._client.get_experiment_by_name(name)  # another process may have been quicker
+            if known is None:
+                raise
+            return str(known.experiment_id) if error.error_code == "RESOURCE_ALREADY_EXISTS" else _reraise(error)
+
+    @contextmanager
+    def _session(self) -> Iterator[None]:
+        """Bounded patience and silence for the time of a call, and MLflow's errors as Baton's."""
+        unset = [name for name in _MANNERS if name not in os.environ]
+        os.environ.update({name: _MANNERS[name] for name in unset})
+        try:
+            with _mlflow_errors(self._uri):
+                yield
+        finally:
+            for name in unset:
+                os.environ.pop(name, None)
+
+
+def _info(version: Any) -> VersionInfo:
+    tags = dict(version.tags or {})
+    return VersionInfo(
+        model=version.name,
+        version=str(version.version),
+        created_at=from_epoch_ms(version.creation_timestamp),
+        manifest_digest=tags.get(DIGEST_TAG),
+        tags=tags,
+    )
+
+
+def _artifact_location(uri: str) -> str | None:
+    """Beside a SQLite database; a server knows its own place."""
+    if not uri.startswith("sqlite:"):
+        return None
+    database = make_url(uri).database
+    if not database:
+        raise ConfigurationError(f"registry: {uri} names no file; expected sqlite:////absolute/path.db")
+    return (Path(database).resolve().parent / "artifacts").as_uri()
+
+
+@contextmanager
+def _mlflow_errors(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        refused = error.error_code in _REFUSED_CODES
+        raise (ConfigurationError if refused else Unavailable)(_sentence(uri, error)) from error
+    except requests.HTTPError as error:
+        refused = error.response is not None and error.response.status_code in _REFUSED_STATUS
+        raise (ConfigurationError if refused else Unavailable)(_sentence(uri, error)) from error
+    except (requests.RequestException, SQLAlchemyError, OSError) as error:
+        raise Unavailable(_sentence(uri, error)) from error
+
+
+def _sentence(uri: str, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"registry {_shown(uri)}: {text.replace(uri, _shown(uri))}"
+
+
+def _shown(uri: str) -> str:
+    return make_url(uri).render_as_string(hide_password=True)
+
+
+def _reraise(error: Exception) -> str:
+    raise error
