@@ -1,0 +1,80 @@
+"""A candidate on disk, between training and its bundle: the compiled model and what the evidence is made from."""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from scoring.contract.encoder import Floats
+from scoring.contract.errors import BatonError
+from scoring.contract.features import FeatureSchema
+from scoring.contract.manifest import MODEL_FILE, Output
+from scoring.registry.files import appearing
+from scoring.scorer.compiled import CompiledModel
+
+_FACTS = "candidate.json"
+_HOLDOUT = "holdout.npy"
+
+
+class CandidateLost(BatonError):
+    """The candidate's folder is missing or incomplete; train it again."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """What training found out.
+
+    Attributes:
+        schema: with vocabularies.
+        estimator: as the definition writes it.
+        training_mean: of the targets of the training rows: the trivial baseline's prediction.
+    """
+
+    schema: FeatureSchema
+    output: Output
+    estimator: str
+    training_mean: float
+
+
+def write_candidate(folder: Path, candidate: Candidate, graph: bytes, holdout: Floats) -> None:
+    """Write the candidate's folder in one step, in place of an earlier try of the same run.
+
+    Args:
+        holdout: the estimator's own scores of the holdout rows, in the order of the snapshot.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with appearing(folder) as staging:
+        (staging / _FACTS).write_bytes(msgspec.json.encode(candidate))
+        (staging / MODEL_FILE).write_bytes(graph)
+        np.save(staging / _HOLDOUT, holdout, allow_pickle=False)
+
+
+def read_candidate(folder: Path) -> Candidate:
+    """The candidate's facts, or CandidateLost."""
+    return msgspec.json.decode(_read(folder / _FACTS), type=Candidate)
+
+
+def read_graph(folder: Path) -> bytes:
+    """The compiled model's file, or CandidateLost."""
+    return _read(folder / MODEL_FILE)
+
+
+def open_compiled(folder: Path, output: Output) -> CompiledModel:
+    """The compiled model, ready to run, or CandidateLost."""
+    return CompiledModel(read_graph(folder), output)
+
+
+def read_estimator_scores(folder: Path) -> Floats:
+    """The estimator's scores of the holdout rows, or CandidateLost."""
+    try:
+        scores: Floats = np.load(folder / _HOLDOUT, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CandidateLost(f"candidate {folder}: cannot read {_HOLDOUT}: {error}; run the step train again") from error
+    return scores
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CandidateLost(f"candidate {path.parent}: cannot read {path.name}; run the step train again") from error

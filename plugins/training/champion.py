@@ -1,0 +1,141 @@
+"""The champion as a baseline: scored through its own bundle on the candidate's holdout rows."""
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from scoring.contract.encoder import Column, Columns, Floats
+from scoring.contract.errors import BatonError, Unavailable
+from scoring.contract.features import FeatureSchema
+from scoring.contract.manifest import Manifest
+from scoring.lookups.database import Engines
+from scoring.promotion.entry import LedgerEntry
+from scoring.promotion.ledger import Ledger
+from scoring.registry.open import open_registry
+from scoring.scorer.bundle import open_bundle
+from scoring.scorer.scorer import Scorer
+from scoring.settings import Settings
+from training.definition import ModelDefinition
+from training.metrics import metrics_of
+from training.results import Baseline, BaselineKind, RunRequest
+from training.rows import at
+from training.source import look_up, read_columns
+
+
+class Holdout(msgspec.Struct, frozen=True):
+    """The rows on which candidate and champion are compared.
+
+    Attributes:
+        schema: what the columns were pulled for.
+        columns: by field and ``lookup.field``.
+        targets: what is to be predicted, of shape (rows,).
+        start, end: event times of the rows lie in ``[start, end)``.
+    """
+
+    schema: FeatureSchema
+    columns: Columns
+    targets: Floats
+    start: datetime
+    end: datetime
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.targets)
+
+
+class NoBaseline(BatonError):
+    """The champion cannot serve as a baseline; the message says why. That is an error, never a pass (protocol A.5)."""
+
+
+def champion_baseline(
+    definition: ModelDefinition, request: RunRequest, settings: Settings, holdout: Holdout
+) -> Baseline | None:
+    """The champion's metrics on the holdout; None where the ledger of the model is empty.
+
+    A champion that cannot be read or compared is a baseline with an error.
+
+    Raises:
+        Unavailable: ledger, registry or database cannot be reached now.
+    """
+    ledger = Ledger.open(settings.need_ledger_url())
+    # A retry of a run that was decided already is compared with the champion of then, not with itself.
+    entries = [entry for entry in ledger.entries(definition.name) if entry.run_id != request.run_id]
+    if not entries:
+        return None
+    head = entries[-1]
+    baseline = Baseline(kind=BaselineKind.CHAMPION, version=head.version, sequence=head.sequence)
+    try:
+        return _measured(baseline, definition, settings, head, holdout)
+    except Unavailable:
+        raise
+    except Exception as error:
+        return msgspec.structs.replace(baseline, error=f"champion {head.version} (sequence {head.sequence}): {error}")
+
+
+def _measured(
+    baseline: Baseline, definition: ModelDefinition, settings: Settings, head: LedgerEntry, holdout: Holdout
+) -> Baseline:
+    scorer = _champion(settings, head)
+    manifest = scorer.manifest
+    snapshot = manifest.snapshot
+    trained_until = snapshot.end if snapshot.refitted_on_holdout else snapshot.holdout_start
+    if snapshot.start < holdout.end and trained_until > holdout.start:
+        raise NoBaseline(
+            f"it was trained on events of {snapshot.start:%Y-%m-%d} to {trained_until:%Y-%m-%d}, which the holdout "
+            f"({holdout.start:%Y-%m-%d} to {holdout.end:%Y-%m-%d}) shares; a comparison would flatter it"
+        )
+    if manifest.output.task is not definition.task:
+        raise NoBaseline(f"it is a {manifest.output.task.value} model, the candidate a {definition.task.value} one")
+    scores = scorer.score(_columns_for(manifest, settings, holdout), holdout.rows)
+    return msgspec.structs.replace(
+        baseline,
+        metrics=metrics_of(definition.task, scores, holdout.targets),
+        trained_from=snapshot.start,
+        trained_until=trained_until,
+    )
+
+
+def _champion(settings: Settings, head: LedgerEntry) -> Scorer:
+    registry = open_registry(settings.need_registry_uri())
+    with tempfile.TemporaryDirectory(prefix="baton-champion-") as scratch:
+        folder = Path(scratch) / "bundle"
+        registry.fetch(head.model, head.version, folder)
+        return Scorer(open_bundle(folder, head.manifest_digest))
+
+
+def _columns_for(manifest: Manifest, settings: Settings, holdout: Holdout) -> Columns:
+    """What the champion's own schema reads: from the holdout where that has it, otherwise pulled for it."""
+    schema, known = manifest.schema, holdout.schema
+    types = known.column_types()
+    has_fields = all(types.get(field.name) is field.type for field in schema.fields)
+    if has_fields and all(lookup in known.lookups for lookup in schema.lookups):
+        return holdout.columns
+    return _pulled(manifest, settings, holdout)
+
+
+def _pulled(manifest: Manifest, settings: Settings, holdout: Holdout) -> Columns:
+    schema, engines = manifest.schema, Engines(settings.need_connection)
+    found: dict[str, Column] = {}
+    try:
+        for source in manifest.sources:
+            kinds = schema.column_types()
+            found.update(read_columns(engines, source, kinds, schema.event_time, holdout.start, holdout.end))
+        rows = len(found[schema.key])
+        found.update(look_up(engines, schema, found, rows))
+    finally:
+        engines.close()
+    return _aligned(found, schema.key, holdout)
+
+
+def _aligned(found: Columns, key: str, holdout: Holdout) -> Columns:
+    """The pulled rows in the order of the holdout's, by their key."""
+    places = {value: place for place, value in enumerate(found[key])}
+    try:
+        order = np.array([places[value] for value in holdout.columns[holdout.schema.key]], dtype=np.intp)
+    except KeyError as error:
+        raise NoBaseline(f"its source has no row with the key {error} of the holdout") from error
+    return {name: at(column, order) for name, column in found.items()}

@@ -1,0 +1,63 @@
+"""Pull: the records of the interval with their labels and what was looked up for them, staged as one file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from scoring.contract import manifest
+from scoring.contract.digest import digest_of
+from scoring.contract.encoder import Column
+from scoring.contract.features import FieldType
+from scoring.lookups.database import Engines
+from scoring.settings import Settings
+from training.definition import ModelDefinition
+from training.results import Pulled, RunRequest
+from training.snapshot import write_columns
+from training.source import look_up, read_columns, withhold_unknown
+
+
+def pull(definition: ModelDefinition, request: RunRequest, settings: Settings) -> Pulled:
+    """Read the rows of the interval (see ``training.pipeline``)."""
+    engines = Engines(settings.need_connection)
+    kinds = column_types(definition)
+    try:
+        columns = read_columns(
+            engines, _whole_source(definition), kinds, definition.event_time, request.start, request.end
+        )
+        rows = len(columns[definition.key])
+        columns.update(look_up(engines, definition.schema, columns, rows))
+    finally:
+        engines.close()
+    missing, withheld = _hide_late_labels(definition, request, columns)
+    path = run_folder(settings, "staged", request) / "pulled.parquet"
+    write_columns(path, columns, kinds, [definition.event_time, definition.key])
+    return Pulled(path=str(path), rows=rows, labels_missing=missing, labels_not_yet_known=withheld)
+
+
+def run_folder(settings: Settings, what: str, request: RunRequest) -> Path:
+    """Where a run keeps files of its own; the same for every try of the run."""
+    return settings.need_snapshot_dir() / what / request.model / digest_of(request.run_id.encode())[:16]
+
+
+def column_types(definition: ModelDefinition) -> Mapping[str, FieldType]:
+    """The type of every column of a snapshot: fields, also late ones, label and looked-up values."""
+    kinds = {definition.label.column: FieldType.NUMBER}
+    kinds.update({field.name: field.type for field in definition.fields})
+    return {**kinds, **definition.schema.column_types()}
+
+
+def _whole_source(definition: ModelDefinition) -> manifest.Source:
+    """The source with the label and with the fields that are known late."""
+    names = dict.fromkeys([*(field.name for field in definition.fields), definition.label.column])
+    columns = tuple((name, definition.source.column(name)) for name in names)
+    return manifest.Source(connection=definition.source.connection, table=definition.source.table, columns=columns)
+
+
+def _hide_late_labels(definition: ModelDefinition, request: RunRequest, columns: dict[str, Column]) -> tuple[int, int]:
+    """Withhold the labels that were not known yet; how many labels are missing in the source, and how many withheld."""
+    label, delay_s = definition.label.column, definition.label.known_after.total_seconds()
+    before = np.isnan(np.asarray(columns[label], dtype=np.float64))
+    columns[label] = withhold_unknown(columns, label, columns[definition.event_time], delay_s, request.labels_known_by)
+    after = np.isnan(np.asarray(columns[label], dtype=np.float64))
+    return int(before.sum()), int((after & ~before).sum())

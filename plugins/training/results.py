@@ -1,0 +1,248 @@
+"""What the steps of the pipeline ask for and hand on: small values that are JSON, so that a scheduler can carry them.
+
+Files are named by path; nothing here holds rows. ``to_json`` and ``from_json`` turn every one of them into builtins
+and back.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from scoring.contract.digest import Digest
+from scoring.contract.notice import ModelName
+from scoring.contract.verdict import Judgement, Verdict
+
+Result = TypeVar("Result", bound=msgspec.Struct)
+
+
+def to_json(result: msgspec.Struct | None) -> Any:
+    """The result as builtins that JSON can hold; None stays None."""
+    return None if result is None else msgspec.to_builtins(result)
+
+
+def from_json(kind: type[Result], value: Any) -> Result:
+    """The result of type ``kind`` from the builtins that ``to_json`` made.
+
+    Raises:
+        msgspec.ValidationError: they are something else.
+    """
+    return msgspec.convert(value, kind)
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the pipeline.
+
+    Attributes:
+        start, end: the data interval ``[start, end)`` of event time.
+        run_id: stable across retries; the ledger keeps one entry per run and candidate (protocol A.3).
+        requested_at: when the run was asked for; stable across retries.
+        effective_from: event time from which the new version counts; None is the moment of the decision.
+        force: promote in spite of an older interval or an earlier rollback; never in spite of a gate.
+    """
+
+    model: ModelName
+    start: datetime
+    end: datetime
+    run_id: str
+    requested_at: datetime
+    actor: str
+    effective_from: datetime | None = None
+    force: bool = False
+    reason: str = ""
+
+    @property
+    def labels_known_by(self) -> datetime:
+        """Labels that became known later than this do not exist for the run."""
+        return self.requested_at if self.effective_from is None else min(self.effective_from, self.requested_at)
+
+
+class Pulled(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of the source with what was looked up for them, staged on disk.
+
+    Attributes:
+        labels_missing: rows whose label is null in the source.
+        labels_not_yet_known: rows whose label was withheld because it was not known by ``labels_known_by``.
+    """
+
+    path: str
+    rows: int
+    labels_missing: int
+    labels_not_yet_known: int
+
+
+class SnapshotRef(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot in the store.
+
+    Attributes:
+        reused: the store already held exactly this content.
+    """
+
+    path: str
+    sha256: Digest
+    start: datetime
+    end: datetime
+    rows: int
+    labels_missing: int
+    labels_not_yet_known: int
+    reused: bool
+
+
+class Validated(msgspec.Struct, frozen=True, kw_only=True):
+    """What the suite says about the snapshot.
+
+    Attributes:
+        expectations: how many were evaluated.
+        failed: a sentence for each that does not hold.
+    """
+
+    verdict: Verdict
+    expectations: int
+    failed: tuple[str, ...] = ()
+
+
+class Trained(msgspec.Struct, frozen=True, kw_only=True):
+    """A candidate: a folder with the compiled model and all that evaluation and bundle need.
+
+    Attributes:
+        rows_without_label: left out of training and holdout.
+        rows_in_gap: left out because their label was not known when the holdout began.
+        rows_unscorable: left out because they lack a required field; a worker would make them dead letters.
+    """
+
+    folder: str
+    holdout_start: datetime
+    training_rows: int
+    holdout_rows: int
+    rows_without_label: int
+    rows_in_gap: int
+    rows_unscorable: int
+
+
+class BaselineKind(StrEnum):
+    """What a candidate is held against."""
+
+    CHAMPION = "champion"
+    TRIVIAL = "trivial"
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """The champion, or the trivial baseline when there is none, on the candidate's holdout rows.
+
+    Attributes:
+        version, sequence: the champion's; None for the trivial baseline.
+        trained_until: event times of the champion's training rows lie in ``[trained_from, trained_until)``.
+        error: why there is no usable baseline; then there are no metrics either.
+    """
+
+    kind: BaselineKind
+    metrics: Mapping[str, float] = {}
+    version: str | None = None
+    sequence: int | None = None
+    trained_from: datetime | None = None
+    trained_until: datetime | None = None
+    error: str | None = None
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """The compiled model against the estimator over the whole holdout.
+
+    Attributes:
+        exact: the model was compiled to be equal bit for bit.
+        largest_difference: of the scores; None where one is not a number, or scores are missing.
+        changed_decisions: under the definition's threshold; 0 where there is none.
+        different_rows: scores that are not equal bit for bit.
+    """
+
+    exact: bool
+    tolerance: float
+    rows: int
+    different_rows: int
+    largest_difference: float | None
+    changed_decisions: int
+
+
+class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
+    """The evidence about a candidate, all of it on the holdout."""
+
+    metrics: Mapping[str, float]
+    baseline: Baseline
+    parity: Parity
+    rows: int
+
+
+class Gated(msgspec.Struct, frozen=True, kw_only=True):
+    """All verdicts.
+
+    Attributes:
+        sentence: why the candidate is accepted or refused, for people.
+        red: a refusal that somebody has to look into (data, parity, an error), not merely a worse model.
+        parent: the ledger's sequence that the verdicts hold on top of, 0 for none; None where nothing was evaluated.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    sentence: str
+    red: bool
+    parent: int | None
+
+    @property
+    def accepted(self) -> bool:
+        """Every gate passed."""
+        return bool(self.verdicts) and all(verdict.judgement is Judgement.PASS for verdict in self.verdicts)
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """The run in the registry, and the version where the gates accepted the candidate.
+
+    Attributes:
+        version: None for a refused candidate: it gets a run with its evidence, but no version.
+        manifest_digest: the candidate's id; None for a refused candidate.
+        registry_run: id of the run in the registry that holds parameters, metrics and verdicts; None where the
+            registry keeps no runs.
+    """
+
+    version: str | None
+    manifest_digest: Digest | None
+    bundle: str | None
+    registry_run: str | None
+
+
+class Promoted(msgspec.Struct, frozen=True, kw_only=True):
+    """The entry of the ledger that the run made, or why it made none.
+
+    Attributes:
+        sequence: None where the promotion was refused.
+        refused: the rule that forbids it, as a sentence.
+    """
+
+    model: ModelName
+    sequence: int | None
+    version: str | None
+    manifest_digest: Digest | None = None
+    refused: str | None = None
+
+
+class Announced(msgspec.Struct, frozen=True, kw_only=True):
+    """What alias and notice say after they were made equal to the ledger's head.
+
+    Attributes:
+        sequence: the head's, which may be newer than the run's own.
+    """
+
+    sequence: int
+    version: str | None
+
+
+class Waited(msgspec.Struct, frozen=True, kw_only=True):
+    """How the promotion ended at the workers (protocol A.11).
+
+    Attributes:
+        state: the word of ``scoring.promotion``: converged, superseded, unserved, refused, timed out.
+        green: the run ends well.
+    """
+
+    state: str
+    green: bool
+    sentence: str

@@ -1,0 +1,111 @@
+"""Train: fit the estimator on the rows before the holdout, compile it, and keep both results as a candidate."""
+
+import math
+from datetime import datetime
+
+import msgspec
+import numpy as np
+
+from scoring.contract.encoder import Columns, Encoder, Floats
+from scoring.contract.errors import BatonError
+from scoring.contract.features import Category, Feature, FeatureSchema
+from scoring.contract.manifest import Task
+from scoring.contract.verdict import Judgement
+from scoring.settings import Settings
+from training.candidate import Candidate, write_candidate
+from training.compile import Compiled, compile_model, predict
+from training.definition import ModelDefinition
+from training.pull import column_types, run_folder
+from training.results import RunRequest, SnapshotRef, Trained, Validated
+from training.rows import Split, split, targets, where
+from training.snapshot import read_snapshot
+
+# The forms of a conversion are compared on this many rows; the parity gate looks at all of them.
+SAMPLE_ROWS = 2_000
+
+
+class TrainingImpossible(BatonError):
+    """The snapshot holds nothing to train on or to judge with; the message says what is missing."""
+
+
+def train(
+    definition: ModelDefinition, request: RunRequest, settings: Settings, snapshot: SnapshotRef, validated: Validated
+) -> Trained | None:
+    """Make a candidate (see ``training.pipeline``)."""
+    if validated.verdict.judgement is not Judgement.PASS:
+        return None
+    columns = read_snapshot(snapshot, column_types(definition))
+    holdout_start = definition.holdout_start(snapshot.end)
+    parts = split(definition, columns, holdout_start)
+    wanted = targets(definition, columns)
+    _check(definition, snapshot, holdout_start, parts, wanted)
+    schema = with_vocabularies(definition.schema, where(columns, parts.training))
+    matrix = Encoder(schema).encode(columns, snapshot.rows)
+    estimator = definition.estimator.build()
+    estimator.fit(matrix[parts.training], _as_fitted(definition, wanted[parts.training]))
+    compiled = _compile(definition, estimator, matrix[parts.training])
+    candidate = Candidate(
+        schema=schema,
+        output=compiled.output,
+        estimator=repr(definition.estimator),
+        training_mean=float(wanted[parts.training].mean()),
+    )
+    folder = run_folder(settings, "candidates", request)
+    write_candidate(folder, candidate, compiled.graph, predict(estimator, definition.task, matrix[parts.holdout]))
+    return _trained(str(folder), holdout_start, parts)
+
+
+def with_vocabularies(schema: FeatureSchema, training: Columns) -> FeatureSchema:
+    """The schema with the vocabulary of each category: the strings of the training rows, sorted."""
+
+    def filled(feature: Feature) -> Feature:
+        if not isinstance(feature, Category):
+            return feature
+        words = {word for word in training[feature.of] if word is not None}
+        return msgspec.structs.replace(feature, vocabulary=tuple(sorted(map(str, words))))
+
+    return msgspec.structs.replace(schema, features=tuple(map(filled, schema.features)))
+
+
+def _as_fitted(definition: ModelDefinition, wanted: Floats) -> np.typing.NDArray[np.float64 | np.int64]:
+    return wanted.astype(np.int64) if definition.task is Task.BINARY else wanted
+
+
+def _compile(definition: ModelDefinition, estimator: object, training: Floats) -> Compiled:
+    sample = training[:: max(1, math.ceil(len(training) / SAMPLE_ROWS))]
+    return compile_model(
+        estimator,
+        definition.task,
+        sample,
+        tolerance=definition.gates.parity_tolerance,
+        threshold=definition.threshold,
+    )
+
+
+def _check(
+    definition: ModelDefinition, snapshot: SnapshotRef, holdout_start: datetime, parts: Split, wanted: Floats
+) -> None:
+    for name, mask in (("before the holdout", parts.training), ("in the holdout", parts.holdout)):
+        found = wanted[mask]
+        if len(found) == 0:
+            problem = "no row with a known label"
+        elif definition.task is Task.BINARY and len(np.unique(found)) < 2:
+            problem = "only one class"
+        else:
+            continue
+        raise TrainingImpossible(
+            f"{definition.name}: there is {problem} {name} (data {snapshot.start:%Y-%m-%d} to {snapshot.end:%Y-%m-%d}, "
+            f"holdout from {holdout_start:%Y-%m-%d}, {snapshot.rows} rows); widen the interval or look at the source"
+        )
+
+
+def _trained(folder: str, holdout_start: datetime, parts: Split) -> Trained:
+    return Trained(
+        folder=folder,
+        holdout_start=holdout_start,
+        training_rows=int(parts.training.sum()),
+        holdout_rows=int(parts.holdout.sum()),
+        rows_without_label=int(parts.without_label.sum()),
+        rows_in_gap=int(parts.in_gap.sum()),
+        rows_unscorable=int(parts.unscorable.sum()),
+    )

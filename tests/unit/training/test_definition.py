@@ -1,0 +1,203 @@
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from scoring.contract.errors import ConfigurationError
+from scoring.contract.manifest import Task, Topics
+from training import field
+from training.catalog import load_definition, load_definitions
+from training.definition import Estimator, Gates, Label, ModelDefinition, Source, days, months, table_lookup
+from training.feature import category, number
+
+ROOT = Path(__file__).parents[3]
+
+
+def definition(**changes: Any) -> ModelDefinition:
+    values: dict[str, Any] = {
+        "name": "fare",
+        "source": Source(connection="warehouse", table="trips"),
+        "key": "trip_id",
+        "event_time": "pickup",
+        "fields": [field.string("trip_id", required=True), field.time("pickup", required=True), field.number("miles")],
+        "label": Label("fare", known_after=timedelta(hours=1)),
+        "features": [number("miles")],
+        "estimator": Estimator("sklearn.linear_model.LinearRegression"),
+        "gates": Gates(maximum={"rmse": 5.0}),
+    }
+    return ModelDefinition(**{**values, **changes})
+
+
+def mistakes(**changes: Any) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        definition(**changes)
+    return str(caught.value)
+
+
+def test_a_small_definition_needs_little_and_has_sensible_defaults() -> None:
+    made = definition()
+    assert made.task is Task.REGRESSION
+    assert made.all_topics == Topics.of("fare")
+    assert (made.history, made.holdout, made.schedule) == (months(12), months(1), None)
+
+
+def test_all_mistakes_are_reported_together() -> None:
+    told = mistakes(
+        name="Fare!",
+        key="trip",
+        features=[number("kilometres"), category("miles")],
+        estimator=Estimator("no_such_package.Model"),
+        gates=Gates(),
+        threshold=0.5,
+        pass_through=["color"],
+    )
+    for part in ("'Fare!'", "'trip'", "'kilometres'", "a string is needed", "no_such_package", "state a minimum"):
+        assert part in told
+    assert "a regression has no decision" in told
+    assert "pass_through: 'color'" in told
+
+
+def test_a_feature_that_is_known_only_after_the_event_is_a_leak() -> None:
+    fields = [*definition().fields, field.number("tip", known_after=timedelta(minutes=30))]
+    assert "feature 'tip' is a leak: 'tip' is known 1800 s after the event" in mistakes(
+        fields=fields, features=[number("tip")]
+    )
+
+
+def test_a_field_that_is_known_late_is_no_part_of_the_input() -> None:
+    made = definition(fields=[*definition().fields, field.number("tip", known_after=timedelta(minutes=30))])
+    assert "tip" not in {each.name for each in made.schema.fields}
+    assert "tip" not in dict(made.manifest_source.columns)
+
+
+def test_the_label_cannot_also_be_known_at_the_event() -> None:
+    assert "nothing is left to predict" in mistakes(fields=[*definition().fields, field.number("fare")])
+
+
+@pytest.mark.parametrize(
+    ("gates", "told"),
+    [
+        (Gates(minimum={"auc": 0.6}), "'auc' is no metric of a regression model (there are: r2, mae, rmse)"),
+        (Gates(minimum={"rmse": 5.0}), "less rmse is better, so give it a maximum"),
+        (Gates(maximum={"r2": 0.5}), "more r2 is better, so give it a minimum"),
+        (Gates(maximum={"rmse": 5.0}, not_worse={"rmse": -1.0}), "the margin of 'rmse' must not be negative"),
+        (Gates(maximum={"rmse": 5.0}, parity_tolerance=-1.0), "parity_tolerance must not be negative"),
+        (Gates(maximum={"rmse": 5.0}, parity_tolerance=float("nan")), "parity_tolerance must not be negative"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(gates: Gates, told: str) -> None:
+    assert told in mistakes(gates=gates)
+
+
+def test_names_that_no_record_could_carry_are_refused() -> None:
+    assert "schema:" in mistakes(fields=[*definition().fields, field.number("two words")])
+
+
+def test_a_vocabulary_is_not_for_the_definition_to_give() -> None:
+    feature = msgspec.structs.replace(category("trip_id"), vocabulary=("a",))
+    assert "taken from the training rows" in mistakes(features=[feature])
+
+
+def test_a_label_with_a_limit_makes_two_classes() -> None:
+    made = definition(
+        label=Label("fare", at_least=20, known_after=timedelta(hours=1)),
+        gates=Gates(minimum={"auc": 0.6}),
+        threshold=0.4,
+    )
+    assert made.task is Task.BINARY
+
+
+def test_the_interval_and_the_holdout_are_whole_months_by_the_calendar() -> None:
+    made = definition(history=months(3), holdout=months(1))
+    end = datetime(2013, 4, 1, tzinfo=UTC)
+    assert made.interval_ending(end) == (datetime(2013, 1, 1, tzinfo=UTC), end)
+    assert made.holdout_start(end) == datetime(2013, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("moment", "before"),
+    [
+        (datetime(2024, 3, 31, tzinfo=UTC), datetime(2024, 2, 29, tzinfo=UTC)),
+        (datetime(2013, 1, 15, 6, tzinfo=UTC), datetime(2012, 12, 15, 6, tzinfo=UTC)),
+    ],
+)
+def test_a_month_before_a_day_that_the_month_lacks_is_its_last_day(moment: datetime, before: datetime) -> None:
+    assert months(1).before(moment) == before
+
+
+def test_days_are_days_of_24_hours() -> None:
+    assert days(7).before(datetime(2024, 3, 8, tzinfo=UTC)) == datetime(2024, 3, 1, tzinfo=UTC)
+
+
+def test_a_lookup_names_plain_columns_as_numbers() -> None:
+    made = table_lookup("w", connection="c", table="t", match={"a": "b"}, valid_at="at", fields=["temp"])
+    assert (made.match, made.fields[0].type, made.lag_s) == ((("a", "b"),), "number", 0.0)
+
+
+def test_an_estimator_shows_itself_as_the_call_that_makes_it() -> None:
+    made = Estimator("sklearn.pipeline.make_pipeline", Estimator("sklearn.linear_model.Ridge", alpha=2.0))
+    assert repr(made) == "sklearn.pipeline.make_pipeline(sklearn.linear_model.Ridge(alpha=2.0))"
+    assert type(made.build()[-1]).__name__ == "Ridge"
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [Estimator("sklearn.linear_model.Rigde"), Estimator("sklearn.linear_model.Ridge", alfa=2.0)],
+    ids=["class", "parameter"],
+)
+def test_an_estimator_that_cannot_be_made_is_told_by_its_call(estimator: Estimator) -> None:
+    with pytest.raises(ConfigurationError, match="estimator sklearn"):
+        estimator.build()
+
+
+def test_the_definitions_of_this_repository_load_with_their_suites_and_descriptions() -> None:
+    found = load_definitions(ROOT / "models")
+    assert list(found) == ["flight_delay"]
+    flights = found["flight_delay"]
+    assert flights.suite == str(ROOT / "expectations" / "flight_delay" / "snapshot.json")
+    assert flights.description.startswith("Will a flight")
+    assert list(load_definitions(ROOT / "tests" / "models")) == ["delivery_minutes"]
+
+
+def test_loading_definitions_imports_no_library_for_data_training_or_the_registry() -> None:
+    code = (
+        "import sys; from pathlib import Path; from training.catalog import load_definitions; import training.pipeline;"
+        f"load_definitions(Path({str(ROOT / 'models')!r}));"
+        "print([n for n in ('pandas','numpy.f2py','pyarrow','sklearn','mlflow','onnx','great_expectations','airflow',"
+        "'sqlalchemy') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_mistake_of_every_file_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("import no_such_module\n")
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    (tmp_path / "_draft.py").write_text("raise RuntimeError\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_definitions(tmp_path)
+    assert "broken.py: No module named 'no_such_module'" in str(caught.value)
+    assert "empty.py: defines no model" in str(caught.value)
+    assert "_draft" not in str(caught.value)
+
+
+def test_two_files_cannot_define_one_model(tmp_path: Path) -> None:
+    content = (ROOT / "models" / "flight_delay.py").read_text()
+    (tmp_path / "one.py").write_text(content)
+    (tmp_path / "two.py").write_text(content)
+    with pytest.raises(ConfigurationError, match="two.py: model 'flight_delay' is defined twice"):
+        load_definitions(tmp_path)
+
+
+def test_a_model_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(ConfigurationError, match=r"'nothing' is not defined in .* \(defined: flight_delay\)"):
+        load_definition(ROOT / "models", "nothing")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no folder"):
+        load_definitions(tmp_path / "none")
