@@ -1,0 +1,19 @@
+"""One Airflow DAG for each model definition in the models folder, and one that repairs the copies of the ledger.
+
+This file only wires: what a run does stands in ``baton_airflow.factory``, what a model is in its definition.
+"""
+
+from pathlib import Path
+
+from baton_airflow.factory import build_dag
+from baton_airflow.repair import build_reconcile_dag
+from scoring.settings import read_settings
+from training.catalog import load_definitions
+
+_BESIDE = Path(__file__).resolve().parent.parent / "models"
+
+definitions = load_definitions(read_settings().models_dir or _BESIDE)
+for definition in definitions.values():
+    dag = build_dag(definition)
+    globals()[dag.dag_id] = dag
+reconcile = build_reconcile_dag(tuple(definitions))

@@ -1,0 +1,1 @@
+"""Airflow's side of Baton: DAG factory, operators and triggers."""

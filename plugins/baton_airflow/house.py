@@ -1,0 +1,25 @@
+"""The house's rules: what every DAG and task has, and a test checks."""
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+from scoring.contract.errors import ConfigurationError, ContractError, DecisionRefused
+
+OWNER = "baton"
+TAG = "baton"
+
+# What a person has to change is not tried again.
+RETRY_POLICY = ExceptionRetryPolicy(
+    [RetryRule([ConfigurationError, ContractError, DecisionRefused], RetryAction.FAIL, reason="a retry cannot help")]
+)
+TASK_DEFAULTS: dict[str, Any] = {
+    "owner": OWNER,
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=5),
+    "retry_policy": RETRY_POLICY,
+    "execution_timeout": timedelta(hours=1),
+}

@@ -1,0 +1,144 @@
+"""What a run is asked to do: from Airflow's run and the form of a manual run to the pipeline's request."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from typing import Any, Protocol
+
+from airflow.sdk import Param
+
+from scoring.contract.errors import ConfigurationError
+from training.definition import ModelDefinition
+from training.results import RunRequest
+
+_TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
+
+
+class Run(Protocol):
+    """What is needed of Airflow's ``dag_run``."""
+
+    @property
+    def run_id(self) -> str:
+        """Unique for the DAG; it becomes the ledger's run id."""
+
+    @property
+    def run_after(self) -> datetime:
+        """When the run was due or asked for; a retry does not change it."""
+
+    @property
+    def data_interval_end(self) -> datetime | None:
+        """The end of the schedule's interval; None for a manual run."""
+
+    @property
+    def triggering_user_name(self) -> str | None:
+        """Who started it; None for the schedule."""
+
+
+def run_params() -> dict[str, Param]:
+    """The form of a manual run."""
+    return {
+        "start": Param(
+            None,
+            title="Data from",
+            description="Event time at which the training data begin, such as 2013-01-01T00:00:00Z. "
+            "Empty: the definition's history before the end.",
+            **_TIME,
+        ),
+        "end": Param(
+            None,
+            title="Data until",
+            description="Event time before which the training data end; the last part is the holdout. "
+            "Empty: the end of the schedule's interval, or the last midnight (UTC) for a manual run.",
+            **_TIME,
+        ),
+        "effective_from": Param(
+            None,
+            title="Effective from",
+            description="Event time from which the new version counts, not before the end of its data. "
+            "Empty: the moment of the decision. Only a replay of the past sets it.",
+            **_TIME,
+        ),
+        "force": Param(
+            False,
+            type="boolean",
+            title="Force",
+            description="Promote although a newer version is live or this one was rolled back. Never passes a gate.",
+        ),
+        "reason": Param(
+            "",
+            type="string",
+            maxLength=500,
+            title="Reason",
+            description="Why this run; it goes into the ledger. Needed with force.",
+        ),
+    }
+
+
+def run_request(definition: ModelDefinition, run: Run, params: Mapping[str, Any]) -> RunRequest:
+    """The request of a run; equal for every task and every retry of the run.
+
+    Raises:
+        ConfigurationError: lists everything that is wrong with the form.
+    """
+    mistakes: list[str] = []
+    given = {name: _moment(name, params.get(name), mistakes) for name in ("start", "end", "effective_from")}
+    end = given["end"] or run.data_interval_end or _midnight(run.run_after)
+    start = given["start"] or definition.interval_ending(end)[0]
+    mistakes += _interval_mistakes(definition, start, end, given["effective_from"], run.run_after)
+    force, reason = bool(params.get("force")), str(params.get("reason") or "").strip()
+    if force and not reason:
+        mistakes.append("force needs a reason; it goes into the ledger")
+    if mistakes:
+        raise ConfigurationError(f"run {run.run_id}:\n" + "\n".join(f"  - {line}" for line in mistakes))
+    return RunRequest(
+        model=definition.name,
+        start=start,
+        end=end,
+        run_id=run.run_id,
+        requested_at=run.run_after,
+        actor=run.triggering_user_name or "schedule",
+        effective_from=given["effective_from"],
+        force=force,
+        reason=reason or ("asked for by hand" if run.triggering_user_name else "due by the schedule"),
+    )
+
+
+def _interval_mistakes(
+    definition: ModelDefinition, start: datetime, end: datetime, effective_from: datetime | None, asked_at: datetime
+) -> list[str]:
+    mistakes = []
+    if end > asked_at:
+        mistakes.append(f"end {end.isoformat()} lies in the future; data can only be pulled up to now")
+    if start >= definition.holdout_start(end):
+        mistakes.append(
+            f"start {start.isoformat()} leaves nothing to train on: the holdout begins at "
+            f"{definition.holdout_start(end).isoformat()}; start earlier"
+        )
+    if effective_from is not None and effective_from < end:
+        mistakes.append(
+            f"effective_from {effective_from.isoformat()} lies before the end of the data {end.isoformat()}; "
+            "no version counts before it could have been trained"
+        )
+    return mistakes
+
+
+def _moment(name: str, text: object, mistakes: list[str]) -> datetime | None:
+    if text is None or text == "":
+        return None
+    try:
+        return _aware(str(text))
+    except ValueError as error:
+        mistakes.append(f"{name}: {text!r} is not a time such as 2013-01-01T00:00:00Z ({error})")
+        return None
+
+
+def _aware(text: str) -> datetime:
+    if len(text) == len("2013-01-01"):
+        return datetime.combine(date.fromisoformat(text), time(), tzinfo=UTC)
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("its time zone is missing; a Z at the end is UTC")
+    return moment.astimezone(UTC)
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,0 +1,178 @@
+"""How a run of the DAG ends, with Airflow's own rules and the pipeline's steps replaced by known results."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from baton_airflow import factory
+from scoring.contract.errors import ConfigurationError
+from scoring.contract.verdict import Judgement, Verdict
+from training import pipeline, results
+from training.catalog import load_definition
+from training.definition import ModelDefinition
+
+DIGEST = "0" * 64
+START, END = datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC)
+GOOD = Verdict(gate="data", judgement=Judgement.PASS, sentence="all 12 expectations hold")
+DAMAGED = Verdict(gate="data", judgement=Judgement.FAIL, sentence="distance is negative in 40 rows")
+WORSE = Verdict(gate="not worse", judgement=Judgement.FAIL, sentence="auc 0.60 is below the champion's 0.67")
+
+Outcome = Callable[..., Any]
+MODELS = Path(__file__).parent / "models"
+
+
+@pytest.fixture
+def definition(monkeypatch: pytest.MonkeyPatch) -> ModelDefinition:
+    monkeypatch.setenv("BATON_MODELS_DIR", str(MODELS))
+    return load_definition(MODELS, "fare")
+
+
+def sound() -> dict[str, Any]:
+    """The results of a run in which everything goes well."""
+    common: dict[str, Any] = {"rows": 10, "labels_missing": 0, "labels_not_yet_known": 0}
+    parity = results.Parity(
+        exact=True, tolerance=0.0, rows=3, different_rows=0, largest_difference=0.0, changed_decisions=0
+    )
+    return {
+        "pull": results.Pulled(path="/staged", **common),
+        "snapshot": results.SnapshotRef(path="/kept", sha256=DIGEST, start=START, end=END, reused=False, **common),
+        "validate": results.Validated(verdict=GOOD, expectations=12),
+        "train": results.Trained(
+            folder="/candidate",
+            holdout_start=END,
+            training_rows=7,
+            holdout_rows=3,
+            rows_without_label=0,
+            rows_in_gap=0,
+        ),
+        "evaluate": results.Evaluated(
+            metrics={"rmse": 1.0},
+            baseline=results.Baseline(kind=results.BaselineKind.TRIVIAL),
+            parity=parity,
+            rows=3,
+        ),
+        "gates": results.Gated(verdicts=(GOOD,), sentence="accepted: every gate passes", red=False),
+        "register": results.Registered(version="1", manifest_digest=DIGEST, bundle="/bundle", registry_run="r"),
+        "promote": results.Promoted(model="fare", sequence=1, version="1", manifest_digest=DIGEST),
+        "announce": results.Announced(sequence=1, version="1"),
+        "wait": results.Waited(state="converged", green=True, sentence="every worker is live on 1"),
+    }
+
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the DAG; ``changed`` replaces a step's result, or makes it raise."""
+
+    def make(changed: Mapping[str, Any] | None = None, **conf: Any) -> Any:
+        for name, outcome in {**sound(), **(changed or {})}.items():
+            monkeypatch.setattr(pipeline, name, _stub(outcome))
+        monkeypatch.setattr(factory, "repair_models", lambda models: dict.fromkeys(models, "nothing to do"))
+        dag = factory.build_dag(definition)
+        for task in dag.tasks:
+            task.retry_delay = timedelta(0)
+        form = {"start": START.isoformat(), "end": END.isoformat(), **conf}
+        return dag.test(run_conf=form)
+
+    return make
+
+
+def _stub(outcome: Any) -> Outcome:
+    def step(*_: Any) -> Any:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return step
+
+
+def states(run: Any) -> dict[str, str]:
+    return {instance.task_id: str(instance.state) for instance in run.get_task_instances()}
+
+
+def verdicts(run: Any, task_id: str) -> Any:
+    return run.get_task_instance(task_id).xcom_pull(task_ids=task_id, key="verdicts")
+
+
+def test_a_good_candidate_goes_all_the_way(run: Run) -> None:
+    ended = run()
+    assert ended.state == "success"
+    assert states(ended) == {
+        **dict.fromkeys(
+            (
+                "repair",
+                "pull",
+                "snapshot",
+                "validate",
+                "train",
+                "evaluate",
+                "gates",
+                "register",
+                "promote",
+                "announce",
+                "wait_for_workers",
+            ),
+            "success",
+        ),
+        "refused": "skipped",
+    }
+    assert verdicts(ended, "gates") == [results.to_json(GOOD)]
+
+
+def test_a_candidate_that_is_not_good_enough_ends_green_at_refused_with_its_evidence_kept(run: Run) -> None:
+    refused = results.Gated(verdicts=(GOOD, WORSE), sentence="refused by not worse", red=False)
+    ended = run({"gates": refused, "promote": AssertionError("must not run")})
+    found = states(ended)
+    assert ended.state == "success"
+    assert (found["register"], found["promote"], found["announce"]) == ("success", "skipped", "skipped")
+    assert (found["wait_for_workers"], found["refused"]) == ("skipped", "success")
+    assert verdicts(ended, "gates") == [results.to_json(GOOD), results.to_json(WORSE)]
+
+
+def test_damaged_data_end_red_before_anything_is_trained_and_every_verdict_can_be_read(run: Run) -> None:
+    ended = run(
+        {
+            "validate": results.Validated(verdict=DAMAGED, expectations=12, failed=("distance >= 0",)),
+            "train": AssertionError("must not run"),
+            "gates": results.Gated(verdicts=(DAMAGED,), sentence="refused by data", red=True),
+            "promote": AssertionError("must not run"),
+        }
+    )
+    found = states(ended)
+    assert ended.state == "failed"
+    assert (found["validate"], found["train"], found["gates"]) == ("failed", "upstream_failed", "failed")
+    assert (found["register"], found["promote"], found["refused"]) == ("success", "upstream_failed", "upstream_failed")
+    assert ended.get_task_instance("gates").try_number == 1  # a retry cannot help
+    assert verdicts(ended, "validate") == verdicts(ended, "gates") == [results.to_json(DAMAGED)]
+
+
+def test_a_rule_of_the_ledger_that_forbids_the_promotion_ends_green_at_refused(run: Run) -> None:
+    ended = run({"promote": results.Promoted(model="fare", sequence=None, version="2", refused="an older interval")})
+    found = states(ended)
+    assert ended.state == "success"
+    assert (found["promote"], found["announce"], found["refused"]) == ("success", "skipped", "success")
+
+
+def test_a_worker_that_refuses_the_version_ends_the_run_red(run: Run) -> None:
+    ended = run({"wait": results.Waited(state="refused", green=False, sentence="default/0 refused sequence 1")})
+    assert ended.state == "failed"
+    assert states(ended)["wait_for_workers"] == "failed"
+
+
+def test_a_source_that_cannot_be_read_fails_the_run_without_a_second_red_task(run: Run) -> None:
+    ended = run({"pull": ConfigurationError("connection 'warehouse' is unknown")})
+    found = states(ended)
+    assert ended.state == "failed"
+    assert [name for name, state in found.items() if state == "failed"] == ["pull"]
+    assert (found["gates"], found["register"], found["refused"]) == ("upstream_failed",) * 3
+
+
+def test_a_form_that_makes_no_sense_fails_the_run_at_once(run: Run) -> None:
+    ended = run(effective_from="2013-01-01")
+    assert ended.state == "failed"
+    assert states(ended)["pull"] == "failed"

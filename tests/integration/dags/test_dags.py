@@ -1,0 +1,97 @@
+"""The house's rules, held over every DAG file."""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.airflow_home import PROJECT
+from training.catalog import load_definitions
+
+DAG_FILES = {"baton.py"}
+MODELS = {"project": PROJECT / "models", "second": PROJECT / "tests" / "models"}
+STEPS = [
+    "pull",
+    "snapshot",
+    "validate",
+    "train",
+    "evaluate",
+    "gates",
+    "register",
+    "promote",
+    "announce",
+    "wait_for_workers",
+]
+
+
+@pytest.fixture(params=list(MODELS.values()), ids=list(MODELS))
+def dags(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("BATON_MODELS_DIR", str(request.param))
+    bag = DagBag(PROJECT / "dags")
+    assert bag.import_errors == {}
+    return dict(bag.dags)
+
+
+def test_every_file_in_the_dags_folder_is_listed_here() -> None:
+    found = {path.relative_to(PROJECT / "dags").as_posix() for path in (PROJECT / "dags").rglob("*.py")}
+    assert found == DAG_FILES
+
+
+def test_there_is_one_dag_for_each_definition_and_one_that_repairs(dags: dict[str, Any]) -> None:
+    folder = Path(os.environ["BATON_MODELS_DIR"])
+    assert set(dags) == {f"train_{name}" for name in load_definitions(folder)} | {"baton_reconcile"}
+
+
+def test_every_dag_has_an_owner_tags_docs_a_limit_of_time_and_one_run_at_once(dags: dict[str, Any]) -> None:
+    for dag in dags.values():
+        assert dag.owner == "baton"
+        assert "baton" in dag.tags
+        assert len(dag.doc_md or "") > 200
+        assert dag.description
+        assert dag.max_active_runs == 1
+        assert not dag.catchup
+        assert timedelta(0) < dag.dagrun_timeout <= timedelta(hours=6)
+
+
+def test_every_task_has_retries_a_policy_for_them_and_a_limit_of_time(dags: dict[str, Any]) -> None:
+    for task in (task for dag in dags.values() for task in dag.tasks):
+        assert task.owner == "baton"
+        assert task.retries >= 1
+        assert task.retry_policy is not None
+        assert timedelta(0) < task.execution_timeout <= timedelta(hours=1)
+
+
+def test_the_steps_follow_each_other_in_the_order_of_the_pipeline(dags: dict[str, Any]) -> None:
+    for dag in (dag for dag in dags.values() if dag.dag_id.startswith("train_")):
+        order = [task.task_id for task in dag.topological_sort() if task.task_id in STEPS]
+        assert order == STEPS
+
+
+def test_the_form_of_a_manual_run_explains_each_field(dags: dict[str, Any]) -> None:
+    for dag in (dag for dag in dags.values() if dag.dag_id.startswith("train_")):
+        assert set(dag.params) == {"start", "end", "effective_from", "force", "reason"}
+        for name in dag.params:
+            schema = dag.params.get_param(name).schema
+            assert schema["title"]
+            assert schema["description"]
+
+
+def test_reading_the_dag_files_loads_no_library_for_data_training_or_kafka(record_property: Any) -> None:
+    heavy = ("pandas", "sklearn", "mlflow", "confluent_kafka", "great_expectations", "onnxruntime", "matplotlib")
+    program = (
+        "import sys, time, airflow.sdk, airflow.providers.standard.operators.empty\n"
+        f"sys.path.insert(0, {str(PROJECT / 'dags')!r}); before = set(sys.modules); began = time.perf_counter()\n"
+        "import baton\n"
+        f"print(time.perf_counter() - began, sorted(set({heavy!r}) & (set(sys.modules) - before)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    seconds, _, loaded = ran.stdout.strip().splitlines()[-1].partition(" ")
+    record_property("parse_s", float(seconds))
+    print(f"the DAG files are read in {float(seconds):.2f} s beside Airflow's own import")
+    assert loaded == "[]"

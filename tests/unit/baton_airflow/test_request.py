@@ -1,0 +1,102 @@
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from baton_airflow.request import run_params, run_request
+from scoring.contract.errors import ConfigurationError
+from training import field
+from training.definition import Estimator, Gates, Label, ModelDefinition, Source, months
+from training.feature import number
+from training.results import RunRequest
+
+ASKED_AT = datetime(2013, 6, 14, 9, 30, tzinfo=UTC)
+
+
+@dataclass
+class Run:
+    run_id: str = "manual__1"
+    run_after: datetime = ASKED_AT
+    data_interval_end: datetime | None = None
+    triggering_user_name: str | None = "ada"
+
+
+@pytest.fixture(scope="module")
+def definition() -> ModelDefinition:
+    return ModelDefinition(
+        name="fare",
+        source=Source(connection="warehouse", table="trips"),
+        key="trip_id",
+        event_time="pickup",
+        fields=[field.string("trip_id", required=True), field.time("pickup", required=True), field.number("miles")],
+        label=Label("fare", known_after=timedelta(hours=1)),
+        features=[number("miles")],
+        estimator=Estimator("sklearn.linear_model.LinearRegression"),
+        gates=Gates(maximum={"rmse": 5.0}),
+        history=months(3),
+        holdout=months(1),
+    )
+
+
+def asked(definition: ModelDefinition, run: Run | None = None, **params: Any) -> RunRequest:
+    defaults = {name: param.value for name, param in run_params().items()}
+    return run_request(definition, run or Run(), {**defaults, **params})
+
+
+def test_a_scheduled_run_takes_the_history_before_the_end_of_its_interval(definition: ModelDefinition) -> None:
+    run = Run("scheduled__1", data_interval_end=datetime(2013, 6, 1, tzinfo=UTC), triggering_user_name=None)
+    request = asked(definition, run)
+    assert (request.start, request.end) == (datetime(2013, 3, 1, tzinfo=UTC), datetime(2013, 6, 1, tzinfo=UTC))
+    assert (request.actor, request.reason) == ("schedule", "due by the schedule")
+    assert request.effective_from is None
+
+
+def test_an_empty_form_takes_everything_up_to_the_last_midnight(definition: ModelDefinition) -> None:
+    request = asked(definition)
+    assert (request.start, request.end) == (datetime(2013, 3, 14, tzinfo=UTC), datetime(2013, 6, 14, tzinfo=UTC))
+    assert (request.actor, request.run_id, request.requested_at) == ("ada", "manual__1", ASKED_AT)
+
+
+def test_a_form_is_taken_as_it_is_filled_in(definition: ModelDefinition) -> None:
+    request = asked(
+        definition,
+        start="2013-01-01",
+        end="2013-04-01T02:00:00+02:00",
+        effective_from="2013-04-01T00:00:00Z",
+        force=True,
+        reason=" a replay ",
+    )
+    assert (request.start, request.end) == (datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC))
+    assert request.effective_from == datetime(2013, 4, 1, tzinfo=UTC)
+    assert (request.force, request.reason) == (True, "a replay")
+
+
+def test_the_form_wins_over_the_schedules_interval(definition: ModelDefinition) -> None:
+    run = Run(data_interval_end=datetime(2013, 6, 1, tzinfo=UTC))
+    assert asked(definition, run, end="2013-05-01").end == datetime(2013, 5, 1, tzinfo=UTC)
+
+
+def test_every_mistake_of_a_form_is_told_at_once(definition: ModelDefinition) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        asked(definition, start="soon", end="2013-07-01T00:00:00", force=True)
+    message = str(caught.value)
+    assert "start: 'soon' is not a time" in message
+    assert "its time zone is missing" in message
+    assert "force needs a reason" in message
+
+
+@pytest.mark.parametrize(
+    ("form", "complaint"),
+    [
+        ({"end": "2013-07-01"}, "lies in the future"),
+        ({"start": "2013-05-15", "end": "2013-06-01"}, "leaves nothing to train on"),
+        ({"start": "2013-07-01", "end": "2013-06-01"}, "leaves nothing to train on"),
+        ({"end": "2013-06-01", "effective_from": "2013-05-31"}, "before the end of the data"),
+    ],
+)
+def test_an_interval_that_makes_no_sense_is_refused(
+    definition: ModelDefinition, form: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        asked(definition, **form)
