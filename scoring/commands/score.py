@@ -31,7 +31,7 @@ BATCH_RECORDS = 2048
 @click.argument("bundle", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("records", type=click.File("rb"), default="-")
 @click.option("--without-lookups", is_flag=True, help="Treat looked-up values as missing instead of querying for them.")
-def command(bundle: Path, records: BinaryIO, without_lookups: bool) -> None:
+def command(bundle: Path, records: BinaryIO, *, without_lookups: bool) -> None:
     """Score RECORDS (JSON, one a line) with the BUNDLE in a folder.
 
     Writes one JSON line per record, in order: the score and the decision, or the reason why it cannot be scored.

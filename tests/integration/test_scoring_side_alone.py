@@ -1,0 +1,85 @@
+"""The scoring side installs alone: no Airflow, Great Expectations, scikit-learn or MLflow server, and it scores."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from scoring.commands import __path__ as COMMANDS
+from tests.support.bundles import make_bundle, score_of, small_record
+
+PROJECT = Path(__file__).parents[2]
+UNWANTED = ("airflow", "great_expectations", "sklearn", "pandas", "flask", "onnx", "skl2onnx", "matplotlib", "pytest")
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment with the wheel and the scoring side's lock, nothing else; returns its folder."""
+    folder = tmp_path_factory.mktemp("alone")
+    _run("uv", "build", "--wheel", "--no-build-isolation", "--out-dir", str(folder / "dist"), str(PROJECT))
+    _run("uv", "venv", "--python", sys.executable, str(folder / "venv"))
+    python = str(folder / "venv/bin/python")
+    _run("uv", "pip", "sync", "--python", python, "--require-hashes", str(PROJECT / "requirements-scoring.lock"))
+    (wheel,) = (folder / "dist").glob("*.whl")
+    _run("uv", "pip", "install", "--python", python, "--no-deps", str(wheel))
+    return folder / "venv"
+
+
+def test_nothing_of_the_training_side_is_installed(alone: Path) -> None:
+    script = f"import importlib.util as u; print([n for n in {UNWANTED} if u.find_spec(n) is not None])"
+    assert _output(alone, "-c", script) == "[]\n"
+
+
+def test_every_module_of_the_scoring_side_imports(alone: Path) -> None:
+    script = (
+        "import importlib, pkgutil, scoring\n"
+        "names = [m.name for m in pkgutil.walk_packages(scoring.__path__, 'scoring.')]\n"
+        "names = [n for n in names if not n.endswith('__main__') and '.migrations' not in n]\n"
+        "[importlib.import_module(name) for name in names]\n"
+        "print(len(names))"
+    )
+    assert int(_output(alone, "-c", script)) > 50
+
+
+def test_every_command_explains_itself(alone: Path) -> None:
+    names = sorted(path.stem.replace("_", "-") for path in Path(COMMANDS[0]).glob("[a-z]*.py"))
+    assert "worker" in names
+    for name in names:
+        assert "Usage: baton" in _output(alone, "-m", "scoring", name, "--help")
+
+
+def test_a_bundle_on_disk_scores_records_and_names_what_it_cannot_score(alone: Path, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle", 3)
+    lines = [msgspec.json.encode(small_record(number)) for number in range(10)] + [b"{}"]
+    done = subprocess.run(
+        [str(alone / "bin/baton"), "score", str(tmp_path / "bundle")],
+        input=b"\n".join(lines),
+        capture_output=True,
+        check=False,
+        env=_environment(),
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["score"] for answer in answers[:10]] == [score_of(3, number) for number in range(10)]
+    assert answers[10]["reason"] == "missing-field"
+    assert done.returncode == 1
+
+
+def _output(venv: Path, *arguments: str) -> str:
+    command = [str(venv / "bin/python"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=_environment(), cwd="/").stdout
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+
+
+def _run(*command: str) -> None:
+    program = str(Path(sys.executable).with_name(command[0]))
+    done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False, env=_environment())
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
