@@ -8,7 +8,7 @@ from training.bundle import make_bundle
 from training.definition import ModelDefinition
 from training.pull import run_folder
 from training.results import Evaluated, Gated, Registered, RunRequest, SnapshotRef, Trained
-from training.tracking import tracked_run
+from training.tracking import record_run
 
 
 def register(
@@ -23,15 +23,16 @@ def register(
     """Record the run and register the bundle (see ``training.pipeline``)."""
     uri = settings.need_registry_uri()
     bundle, digest = _bundle(definition, request, settings, snapshot, trained, evaluated, gated)
-    with tracked_run(uri, definition, request, snapshot, trained, evaluated, gated) as run:
-        version = None
-        if bundle is not None:
-            tags = {"baton.run_id": request.run_id, "baton.outcome": "accepted"}
-            if run is not None:
-                tags["baton.registry_run"] = run
-            version = open_registry(uri).register(definition.name, bundle, tags)
+    recorded = record_run(uri, definition, request, snapshot, trained, evaluated, gated)
+    version = None
+    if bundle is not None:
+        tags = {"baton.run_id": request.run_id, "baton.outcome": "accepted", **recorded}
+        version = open_registry(uri).register(definition.name, bundle, tags)
     return Registered(
-        version=version, manifest_digest=digest, bundle=None if bundle is None else str(bundle), registry_run=run
+        version=version,
+        manifest_digest=digest,
+        bundle=None if bundle is None else str(bundle),
+        registry_run=next(iter(recorded.values()), None),
     )
 
 

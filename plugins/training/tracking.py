@@ -1,18 +1,16 @@
 """The run in MLflow: one per run of the pipeline, accepted or refused, with parameters, metrics and verdicts."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from scoring.contract.clock import rfc3339
 from training.definition import ModelDefinition
 from training.results import Evaluated, Gated, RunRequest, SnapshotRef, Trained
 
-_MAXIMUM_TAG_CHARACTERS = 4_000
+_MAXIMUM_CHARACTERS = 4_000
 
 
-@contextmanager
-def tracked_run(
+def record_run(
     uri: str,
     definition: ModelDefinition,
     request: RunRequest,
@@ -20,33 +18,34 @@ def tracked_run(
     trained: Trained | None,
     evaluated: Evaluated | None,
     gated: Gated,
-) -> Iterator[str | None]:
-    """The registry's run of this pipeline run, active inside the block; None where the registry is a folder.
+) -> Mapping[str, str]:
+    """Record the run, and find it again in a retry.
 
-    A retry continues the run that it began.
+    Returns:
+        the tags that make a version belong to it; none where the registry is a folder, which keeps no runs.
 
     Raises:
         Unavailable: the registry cannot be reached.
     """
     if uri.startswith("file:"):
-        yield None
-        return
-    from scoring.registry.mlflow_registry import MlflowRegistry  # noqa: PLC0415  it imports MLflow
+        return {}
+    from scoring.registry.mlflow_registry import RUN_TAG, MlflowRegistry  # noqa: PLC0415  it imports MLflow
 
-    with MlflowRegistry(uri).run(definition.name, request.run_id) as run:
-        import mlflow  # noqa: PLC0415  see above
-
-        mlflow.log_params(_parameters(definition, request, snapshot, trained))
-        mlflow.log_metrics(_metrics(evaluated))
-        mlflow.set_tags(_tags(request, gated))
-        yield run
+    recorded = MlflowRegistry(uri).record(
+        definition.name,
+        request.run_id,
+        params=_parameters(definition, request, snapshot, trained),
+        metrics=_metrics(evaluated),
+        tags=_tags(request, gated),
+    )
+    return {RUN_TAG: recorded}
 
 
 def _parameters(
     definition: ModelDefinition, request: RunRequest, snapshot: SnapshotRef, trained: Trained | None
-) -> dict[str, Any]:
+) -> Mapping[str, str]:
     parameters: dict[str, Any] = {
-        "estimator": repr(definition.estimator),
+        "estimator": repr(definition.estimator)[:_MAXIMUM_CHARACTERS],
         "features": len(definition.features),
         "snapshot_sha256": snapshot.sha256,
         "data_start": rfc3339(request.start),
@@ -61,7 +60,7 @@ def _parameters(
             "training_rows": trained.training_rows,
             "holdout_rows": trained.holdout_rows,
         }
-    return parameters
+    return {name: str(value) for name, value in parameters.items()}
 
 
 def _metrics(evaluated: Evaluated | None) -> dict[str, float]:
@@ -78,6 +77,7 @@ def _tags(request: RunRequest, gated: Gated) -> Mapping[str, str]:
         "baton.outcome": "accepted" if gated.accepted else "refused",
         "baton.sentence": gated.sentence,
         "baton.actor": request.actor,
+        "baton.run_id": request.run_id,
         **{f"baton.gate.{v.gate}": f"{v.judgement.value}: {v.sentence}" for v in gated.verdicts},
     }
-    return {name: text[:_MAXIMUM_TAG_CHARACTERS] for name, text in tags.items()}
+    return {name: text[:_MAXIMUM_CHARACTERS] for name, text in tags.items()}

@@ -2,6 +2,7 @@
 
 import math
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ from training.compile import Compiled, compile_model, predict
 from training.definition import ModelDefinition
 from training.pull import column_types, run_folder
 from training.results import RunRequest, SnapshotRef, Trained, Validated
-from training.rows import Split, split, targets, where
+from training.rows import Mask, Split, split, targets, where
 from training.snapshot import read_snapshot
 
 # The forms of a conversion are compared on this many rows; the parity gate looks at all of them.
@@ -39,20 +40,46 @@ def train(
     parts = split(definition, columns, holdout_start)
     wanted = targets(definition, columns)
     _check(definition, snapshot, holdout_start, parts, wanted)
-    schema = with_vocabularies(definition.schema, where(columns, parts.training))
-    matrix = Encoder(schema).encode(columns, snapshot.rows)
-    estimator = definition.estimator.build()
-    estimator.fit(matrix[parts.training], _as_fitted(definition, wanted[parts.training]))
-    compiled = _compile(definition, estimator, matrix[parts.training])
+    fitted = fit(definition, columns, parts.training, wanted)
+    compiled = _compile(definition, fitted, parts.training)
     candidate = Candidate(
-        schema=schema,
+        schema=fitted.schema,
         output=compiled.output,
         estimator=repr(definition.estimator),
         training_mean=float(wanted[parts.training].mean()),
     )
     folder = run_folder(settings, "candidates", request)
-    write_candidate(folder, candidate, compiled.graph, predict(estimator, definition.task, matrix[parts.holdout]))
+    own = predict(fitted.estimator, definition.task, fitted.matrix[parts.holdout])
+    write_candidate(folder, candidate, compiled.graph, own)
     return _trained(str(folder), holdout_start, parts)
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """A fitted estimator.
+
+    Attributes:
+        schema: with the vocabularies of the training rows.
+        matrix: all rows of the snapshot, encoded.
+    """
+
+    estimator: Any
+    schema: FeatureSchema
+    matrix: Floats
+
+
+def fit(definition: ModelDefinition, columns: Columns, training: Mask, wanted: Floats) -> Fitted:
+    """Fit a new estimator on the training rows; nothing is learnt from any other row.
+
+    Args:
+        columns: of the whole snapshot.
+        wanted: what is to be predicted, for the whole snapshot.
+    """
+    schema = with_vocabularies(definition.schema, where(columns, training))
+    matrix = Encoder(schema).encode(columns, len(training))
+    estimator = definition.estimator.build()
+    labels = wanted[training]
+    estimator.fit(matrix[training], labels.astype(np.int64) if definition.task is Task.BINARY else labels)
+    return Fitted(estimator, schema, matrix)
 
 
 def with_vocabularies(schema: FeatureSchema, training: Columns) -> FeatureSchema:
@@ -67,16 +94,12 @@ def with_vocabularies(schema: FeatureSchema, training: Columns) -> FeatureSchema
     return msgspec.structs.replace(schema, features=tuple(map(filled, schema.features)))
 
 
-def _as_fitted(definition: ModelDefinition, wanted: Floats) -> np.typing.NDArray[np.float64 | np.int64]:
-    return wanted.astype(np.int64) if definition.task is Task.BINARY else wanted
-
-
-def _compile(definition: ModelDefinition, estimator: object, training: Floats) -> Compiled:
-    sample = training[:: max(1, math.ceil(len(training) / SAMPLE_ROWS))]
+def _compile(definition: ModelDefinition, fitted: Fitted, training: Mask) -> Compiled:
+    rows = fitted.matrix[training]
     return compile_model(
-        estimator,
+        fitted.estimator,
         definition.task,
-        sample,
+        rows[:: max(1, math.ceil(len(rows) / SAMPLE_ROWS))],
         tolerance=definition.gates.parity_tolerance,
         threshold=definition.threshold,
     )

@@ -56,7 +56,10 @@ def validate(
     vacuous = list(vacuous_parts(suite))
     if vacuous:
         return _refused(len(suite.expectations), vacuous)
-    failed = list(failures(suite, content))
+    try:
+        failed = list(failures(suite, content))
+    except Exception as error:  # a rule with arguments that it does not take, for one
+        failed = [f"the suite {suite.name} cannot be evaluated: {' '.join(str(error).split())}"]
     if failed:
         return _refused(len(suite.expectations), failed)
     sentence = f"all {len(suite.expectations)} expectations of {suite.name} hold for {snapshot.rows:,} rows"
@@ -111,6 +114,7 @@ def _great_expectations() -> Any:
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
     import great_expectations  # noqa: PLC0415  it takes seconds to load
 
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it resets its own
     return great_expectations
 
 

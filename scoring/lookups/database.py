@@ -15,27 +15,30 @@ from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.features import FieldType
 
 CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_MS = 30_000
+SILENCE_TIMEOUT_MS = 30_000
 
 
-def open_engine(url: str) -> sa.Engine:
-    """An engine that connects when it is used, gives up in bounded time and reads times in UTC.
+def open_engine(url: str, *, statement_timeout_ms: int | None = None) -> sa.Engine:
+    """An engine that connects when it is used and reads times in UTC.
+
+    Args:
+        statement_timeout_ms: how long PostgreSQL may take for one statement; None is as long as it takes.
 
     Raises:
         ConfigurationError: the URL is malformed, or names a database whose driver is not installed.
     """
     try:
         backend = sa.make_url(url).get_backend_name()
-        remote = backend != "sqlite"
-        return sa.create_engine(url, pool_pre_ping=remote, connect_args=_connect_arguments(backend))
+        arguments = _connect_arguments(backend, statement_timeout_ms or 0)
+        return sa.create_engine(url, pool_pre_ping=backend != "sqlite", connect_args=arguments)
     except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
         raise ConfigurationError(f"database URL: {error}") from error
 
 
-def _connect_arguments(backend: str) -> dict[str, Any]:
+def _connect_arguments(backend: str, statement_timeout_ms: int) -> dict[str, Any]:
     if backend == "postgresql":
-        options = f"-c timezone=UTC -c statement_timeout={STATEMENT_TIMEOUT_MS}"
-        return {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_user_timeout": STATEMENT_TIMEOUT_MS, "options": options}
+        options = f"-c timezone=UTC -c statement_timeout={statement_timeout_ms}"  # 0 is no limit
+        return {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_user_timeout": SILENCE_TIMEOUT_MS, "options": options}
     if backend == "sqlite":
         return {"timeout": CONNECT_TIMEOUT_S}
     return {}
@@ -59,6 +62,8 @@ def reading(engine: sa.Engine, what: str) -> Iterator[sa.Connection]:
         raise _translated(error, what) from error
     except exc.TimeoutError as error:
         raise Unavailable(f"{what}: no free connection to the database; retry later") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{what}: a value cannot be read as what it is declared to be: {error}") from error
 
 
 def _translated(error: exc.DBAPIError, what: str) -> Exception:
@@ -97,25 +102,29 @@ def table_of(name: str, columns: dict[str, FieldType]) -> sa.TableClause:
 def as_column(kind: FieldType, values: Any) -> Column:
     """A column as the encoder takes it, from a sequence of a database's values.
 
+    Infinity is a missing value: no JSON record can carry it, so a worker would not see it either.
+
     Raises:
         ConfigurationError: a value is not of that type.
     """
     try:
         if kind is FieldType.STRING:
             return [None if value is None else str(value) for value in values]
-        return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
+        numbers = np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"a column that is declared as {kind.value} holds something else: {error}") from error
+    return np.where(np.isinf(numbers), np.nan, numbers)
 
 
 Connections = Callable[[str], str]
 
 
 class Engines:
-    """The engines by connection name, each opened when it is first used."""
+    """The engines by connection name, each opened when it is first used (see ``open_engine``)."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, *, statement_timeout_ms: int | None = None) -> None:
         self._connections = connections
+        self._statement_timeout_ms = statement_timeout_ms
         self._engines: dict[str, sa.Engine] = {}
 
     def get(self, name: str) -> sa.Engine:
@@ -125,7 +134,8 @@ class Engines:
             ConfigurationError: there is no such connection.
         """
         if name not in self._engines:
-            self._engines[name] = open_engine(self._connections(name))
+            url = self._connections(name)
+            self._engines[name] = open_engine(url, statement_timeout_ms=self._statement_timeout_ms)
         return self._engines[name]
 
     def close(self) -> None:

@@ -15,6 +15,8 @@ from scoring.lookups.table import Row, as_rows
 
 TIME_TO_LIVE_S = 60.0
 CAPACITY_KEYS = 100_000
+# A lookup keeps its micro-batch waiting; a database that takes longer counts as away.
+STATEMENT_TIMEOUT_MS = 10_000
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ class SqlLookups:
         capacity_keys: int = CAPACITY_KEYS,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._engines = Engines(connections)
+        self._engines = Engines(connections, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
         self._time_to_live_s = time_to_live_s
         self._capacity_keys = capacity_keys
         self._clock_s = clock_s

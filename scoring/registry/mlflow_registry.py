@@ -8,7 +8,7 @@ mlflow-skinny.
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 import mlflow.artifacts
 import requests
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -37,8 +37,8 @@ LOADER_MODULE = "scoring.registry.pyfunc"
 RUN_TAG = "baton.mlflow_run"
 # Name of the bundle's folder below ``data/`` of the model version.
 BUNDLE_FOLDER = "bundle"
-# Finds the run of a pipeline run again.
-RUN_TAG = "baton.run_key"
+# Finds the MLflow run of a pipeline run again.
+RUN_KEY_TAG = "baton.run_key"
 # MLflow's own defaults keep a caller waiting for minutes behind a server that is away, draw progress bars, and print
 # links that hold the password. A variable that is set wins.
 _MANNERS = {
@@ -141,20 +141,33 @@ class MlflowRegistry:
         with self._session():
             return self._versions(model)
 
-    @contextmanager
-    def run(self, model: str, run_id: str) -> Iterator[str]:
-        """MLflow's run of the pipeline run ``run_id``, by its own id; active inside, so that ``register`` logs into it.
+    def record(
+        self,
+        model: str,
+        run_id: str,
+        *,
+        params: Mapping[str, str],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> str:
+        """Keep the evidence of the pipeline run ``run_id`` as an MLflow run; a retry finds the one that it made.
 
-        A retry continues the run that it began.
+        Returns:
+            MLflow's id of the run; under RUN_TAG it makes a version belong to the run.
         """
+        key = digest_of(run_id.encode())  # a run id may hold any character, a filter not
         with self._session():
             experiment = self._experiment(model)
-            key = digest_of(run_id.encode())  # a run id may hold any character, a filter not
-            found = self._client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{key}'", max_results=1)
-            known = found[0].info.run_id if found else None
-            tags = {RUN_TAG: key, "baton.run_id": run_id}
-            with mlflow.start_run(run_id=known, experiment_id=experiment, run_name=run_id, tags=tags) as run:
-                yield str(run.info.run_id)
+            found = self._client.search_runs([experiment], f"tags.`{RUN_KEY_TAG}` = '{key}'", max_results=1)
+            run = found[0] if found else self._client.create_run(experiment, run_name=run_id, tags={RUN_KEY_TAG: key})
+            self._client.log_batch(
+                run.info.run_id,
+                metrics=[Metric(name, value, run.info.start_time, 0) for name, value in metrics.items()],
+                params=[Param(name, text) for name, text in params.items()],
+                tags=[RunTag(name, text) for name, text in tags.items()],
+            )
+            self._client.update_run(run.info.run_id, status="FINISHED")
+        return str(run.info.run_id)
 
     def _versions(self, model: str) -> list[VersionInfo]:
         found: list[VersionInfo] = []
@@ -205,16 +218,12 @@ class MlflowRegistry:
 
     def _log(self, run: Any, folder: Path) -> Any:
         """Log the bundle as a model of the run."""
-        # Imports pandas: the scoring side fetches, and never comes here.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # importing it warns about its own type hints
-            import mlflow.pyfunc  # noqa: PLC0415
-
+        save_model = _save_model()
         with tempfile.TemporaryDirectory(prefix="baton-register-") as scratch:
             data, saved = Path(scratch) / BUNDLE_FOLDER, Path(scratch) / "saved"
             data.mkdir()
             copy_files(folder, data)
-            mlflow.pyfunc.save_model(
+            save_model(
                 saved,
                 loader_module=LOADER_MODULE,
                 data_path=str(data),
@@ -250,6 +259,17 @@ class MlflowRegistry:
         finally:
             for name in unset:
                 os.environ.pop(name, None)
+
+
+def _save_model() -> Callable[..., object]:
+    """MLflow's own; it needs pandas, which the scoring side has not: that one fetches, and never registers."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # importing it warns about its own type hints
+            import mlflow.pyfunc  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigurationError(f"registering needs what baton[training] installs: {error}") from error
+    return mlflow.pyfunc.save_model  # type: ignore[no-any-return]
 
 
 def _info(version: Any) -> VersionInfo:

@@ -3,8 +3,9 @@
 import math
 
 from scoring.contract.verdict import Judgement, Verdict
-from training.definition import METRICS, Gates
+from training.definition import Gates
 from training.gates.evidence import Evidence, NotMeasured
+from training.mistakes import METRICS
 from training.results import Baseline, BaselineKind
 
 NAME = "not-worse"

@@ -185,3 +185,15 @@ def test_a_column_of_words_where_numbers_were_declared_is_told(database: Databas
     database.add("EWR", 1, 10.0, "rain")
     with pytest.raises(ConfigurationError, match="declared as number holds something else"):
         lookups.resolve(schema(fields=(LookupField(name="temp"), LookupField(name="sky"))), *records(("EWR", 2 * HOUR)))
+
+
+def test_infinity_is_missing_for_no_record_could_carry_it(database: Database, lookups: SqlLookups) -> None:
+    database.add("EWR", 1, float("inf"))
+    assert np.isnan(temps(lookups, ("EWR", 2 * HOUR)))[0]
+
+
+def test_a_time_that_cannot_be_read_as_one_is_told(database: Database, lookups: SqlLookups) -> None:
+    fields = (LookupField(name="temp"), LookupField(name="sky", type=FieldType.TIME))
+    database.add("EWR", 1, 10.0, "rain")
+    with pytest.raises(ConfigurationError, match="lookup 'weather': a value cannot be read"):
+        lookups.resolve(schema(fields=fields), *records(("EWR", 2 * HOUR)))

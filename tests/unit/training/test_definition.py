@@ -9,27 +9,11 @@ import pytest
 
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Task, Topics
+from tests.support.training import ROOT, definition
 from training import field
 from training.catalog import load_definition, load_definitions
-from training.definition import Estimator, Gates, Label, ModelDefinition, Source, days, months, table_lookup
+from training.definition import Estimator, Gates, Label, days, months, table_lookup
 from training.feature import category, number
-
-ROOT = Path(__file__).parents[3]
-
-
-def definition(**changes: Any) -> ModelDefinition:
-    values: dict[str, Any] = {
-        "name": "fare",
-        "source": Source(connection="warehouse", table="trips"),
-        "key": "trip_id",
-        "event_time": "pickup",
-        "fields": [field.string("trip_id", required=True), field.time("pickup", required=True), field.number("miles")],
-        "label": Label("fare", known_after=timedelta(hours=1)),
-        "features": [number("miles")],
-        "estimator": Estimator("sklearn.linear_model.LinearRegression"),
-        "gates": Gates(maximum={"rmse": 5.0}),
-    }
-    return ModelDefinition(**{**values, **changes})
 
 
 def mistakes(**changes: Any) -> str:
@@ -189,7 +173,7 @@ def test_two_files_cannot_define_one_model(tmp_path: Path) -> None:
     content = (ROOT / "models" / "flight_delay.py").read_text()
     (tmp_path / "one.py").write_text(content)
     (tmp_path / "two.py").write_text(content)
-    with pytest.raises(ConfigurationError, match="two.py: model 'flight_delay' is defined twice"):
+    with pytest.raises(ConfigurationError, match=r"two\.py: model 'flight_delay' is defined twice"):
         load_definitions(tmp_path)
 
 

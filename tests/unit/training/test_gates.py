@@ -5,8 +5,7 @@ import pytest
 
 from scoring.contract.verdict import Judgement, Verdict
 from scoring.settings import Settings
-from tests.unit.training.test_definition import definition
-from tests.unit.training.test_results import request
+from tests.support.training import definition, request
 from training import gates
 from training.definition import Gates
 from training.gates.evidence import Evidence

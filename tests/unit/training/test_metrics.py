@@ -9,8 +9,9 @@ def test_the_metrics_of_classes_equal_those_of_scikit_learn() -> None:
     from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
     random = np.random.default_rng(0)
-    target = (random.random(2_000) < 0.3).astype(float)
-    score = np.round(np.clip(random.normal(0.3 + 0.2 * target, 0.2), 0.0, 1.0), 2)  # with ties, zeros and ones
+    target = np.where(random.random(2_000) < 0.3, 1.0, 0.0)
+    drawn = np.clip(random.normal(0.3 + 0.2 * target, 0.2), 0.0, 1.0)
+    score = np.rint(drawn * 100.0) / 100.0  # with ties, zeros and ones
     found = metrics_of(Task.BINARY, score, target)
     assert found["auc"] == pytest.approx(roc_auc_score(target, score), abs=1e-12)
     assert found["brier"] == pytest.approx(brier_score_loss(target, score), abs=1e-12)

@@ -1,24 +1,10 @@
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 import pytest
 
+from tests.support.training import END, request
 from training.results import RunRequest, SnapshotRef, from_json, to_json
-
-START, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)
-
-
-def request(**changes: Any) -> RunRequest:
-    values: dict[str, Any] = {
-        "model": "fare",
-        "start": START,
-        "end": END,
-        "run_id": "manual__2024-04-01T00:00:00+00:00",
-        "requested_at": datetime(2024, 4, 3, tzinfo=UTC),
-        "actor": "somebody",
-    }
-    return RunRequest(**{**values, **changes})
 
 
 def test_a_request_survives_json() -> None:

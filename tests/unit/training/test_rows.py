@@ -5,7 +5,7 @@ import numpy as np
 
 from scoring.contract.clock import epoch_s
 from scoring.contract.encoder import Column
-from tests.unit.training.test_definition import definition
+from tests.support.training import definition
 from training import field
 from training.definition import Gates, Label
 from training.rows import split, targets, where

@@ -1,0 +1,123 @@
+"""What is wrong with a model definition: all of it together, before anything runs."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from scoring.contract.errors import ConfigurationError
+from scoring.contract.features import Category, FeatureSchema, inputs_of
+from scoring.contract.manifest import Task
+from scoring.contract.notice import ModelName
+
+if TYPE_CHECKING:
+    from training.definition import ModelDefinition
+
+
+class Metric(NamedTuple):
+    """A metric of the evaluation: for which task, and whether more of it is better."""
+
+    task: Task
+    more_is_better: bool
+
+
+METRICS: Mapping[str, Metric] = {
+    "auc": Metric(Task.BINARY, more_is_better=True),
+    "log_loss": Metric(Task.BINARY, more_is_better=False),
+    "brier": Metric(Task.BINARY, more_is_better=False),
+    "r2": Metric(Task.REGRESSION, more_is_better=True),
+    "mae": Metric(Task.REGRESSION, more_is_better=False),
+    "rmse": Metric(Task.REGRESSION, more_is_better=False),
+}
+
+
+def mistakes(definition: "ModelDefinition") -> Iterator[str]:
+    """Every mistake, a sentence each."""
+    yield from _name_mistakes(definition)
+    yield from _leaks(definition)
+    yield from _schema_mistakes(definition)
+    yield from definition.estimator.mistakes()
+    yield from _label_mistakes(definition)
+    yield from _gate_mistakes(definition)
+    names = {field.name for field in definition.known_fields}
+    for name in definition.pass_through:
+        if name not in names:
+            yield f"pass_through: {name!r} is not a field that is known at the event"
+    if not definition.history or not definition.holdout:
+        yield "history and holdout must be longer than nothing"
+    if definition.partitions < 1:
+        yield f"partitions: {definition.partitions} is not a positive number"
+
+
+def _name_mistakes(definition: "ModelDefinition") -> Iterator[str]:
+    try:
+        msgspec.convert(definition.name, ModelName)
+    except msgspec.ValidationError:
+        yield f"name: {definition.name!r} must be lower-case letters, digits and underscores, at most 63"
+
+
+def _leaks(definition: "ModelDefinition") -> Iterator[str]:
+    late = {field.name: field.known_after_s for field in definition.fields if field.known_after_s > 0}
+    for feature in definition.features:
+        for column, _ in inputs_of(feature):
+            if column in late:
+                yield f"feature {feature.name!r} is a leak: {column!r} is known {late[column]:.0f} s after the event"
+    for name in sorted(late.keys() & {definition.key, definition.event_time}):
+        yield f"{name!r} is the key or the event time and must be known at the event"
+
+
+def _schema_mistakes(definition: "ModelDefinition") -> Iterator[str]:
+    """The schema's own mistakes; leaks were told before, so late fields stand in as if they were known."""
+    pretended = [msgspec.structs.replace(field, known_after_s=0.0) for field in definition.fields]
+    try:
+        schema = FeatureSchema(
+            key=definition.key,
+            event_time=definition.event_time,
+            fields=tuple(pretended),
+            lookups=tuple(definition.lookups),
+            features=tuple(definition.features),
+        )
+        msgspec.convert(msgspec.to_builtins(schema), FeatureSchema)
+    except ConfigurationError as error:
+        yield from (line.removeprefix("  - ") for line in str(error).splitlines()[1:])
+    except msgspec.ValidationError as error:
+        yield f"schema: {error}"
+    for feature in definition.features:
+        if isinstance(feature, Category) and feature.vocabulary:
+            yield f"feature {feature.name!r}: the vocabulary is taken from the training rows; leave it empty"
+
+
+def _label_mistakes(definition: "ModelDefinition") -> Iterator[str]:
+    label = definition.label
+    known = {field.name for field in definition.known_fields}
+    if label.known_after < timedelta(0):
+        yield "label: known_after must not be negative"
+    if label.column in known:
+        yield f"label: {label.column!r} is also a field that is known at the event, so nothing is left to predict"
+    if definition.threshold is not None and label.at_least is None:
+        yield "threshold: a regression has no decision; leave it out, or give the label at_least"
+
+
+def _gate_mistakes(definition: "ModelDefinition") -> Iterator[str]:
+    gates, task = definition.gates, definition.task
+    if not gates.minimum and not gates.maximum:
+        yield f"gates: state a minimum or maximum, such as {_example(task)}; without one any model would do"
+    for name in sorted({*gates.minimum, *gates.maximum, *gates.not_worse}):
+        metric = METRICS.get(name)
+        if metric is None or metric.task is not task:
+            choices = ", ".join(name for name, metric in METRICS.items() if metric.task is task)
+            yield f"gates: {name!r} is no metric of a {task.value} model (there are: {choices})"
+        elif name in gates.minimum and not metric.more_is_better:
+            yield f"gates: less {name} is better, so give it a maximum"
+        elif name in gates.maximum and metric.more_is_better:
+            yield f"gates: more {name} is better, so give it a minimum"
+    for name, margin in gates.not_worse.items():
+        if not margin >= 0:
+            yield f"gates: the margin of {name!r} must not be negative"
+    if not gates.parity_tolerance >= 0:
+        yield "gates: parity_tolerance must not be negative"
+
+
+def _example(task: Task) -> str:
+    return 'minimum={"auc": 0.6}' if task is Task.BINARY else 'maximum={"rmse": 5.0}'
