@@ -28,6 +28,10 @@ from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
 Options = Mapping[str, Any]
 
 TIMEOUT_S = 30.0
+# Describing is the first thing that every command does: a broker that is away shows here.
+ADMIN_TIMEOUT_S = 10.0
+# Every request has a timeout of its own; this only guards against an answer that is never delivered.
+PATIENCE_S = 60.0
 # librdkafka writes to standard error where nobody takes its log; commands answer with one line instead.
 _log = logging.getLogger("baton.kafka")
 _log.addHandler(logging.NullHandler())
@@ -51,7 +55,9 @@ _CONFIGURATION = {
 
 def client_options(options: Options, **more: Any) -> dict[str, Any]:
     """Options of a client: those that reach the broker, more of them (dots written as underscores), and a log."""
-    return {**options, **{name.replace("_", "."): value for name, value in more.items()}, "logger": _log}
+    named = {name.replace("_", "."): value for name, value in more.items()}
+    # Warnings and worse: what is below, a client that goes away writes to standard error past its log.
+    return {"log_level": 4, **options, **named, "logger": _log}
 
 
 def admin_client(options: Options) -> AdminClient:
@@ -76,9 +82,11 @@ def kafka_errors(doing: str) -> Iterator[None]:
         if isinstance(cause, KafkaError):
             raise baton_error(doing, cause) from error
         raise Unavailable(f"Kafka, while {doing}: {cause}") from error
+    except TimeoutError as error:
+        raise Unavailable(f"Kafka, while {doing}: no answer within {PATIENCE_S:.0f} s") from error
 
 
-def topic_ids(admin: AdminClient, topics: Iterable[str], timeout_s: float = TIMEOUT_S) -> dict[str, str | None]:
+def topic_ids(admin: AdminClient, topics: Iterable[str], timeout_s: float = ADMIN_TIMEOUT_S) -> dict[str, str | None]:
     """The id of each topic; None of one that is not there. A recreated topic has another id (protocol A.13).
 
     Describing, unlike asking for metadata, never creates a topic.
@@ -92,7 +100,7 @@ def topic_ids(admin: AdminClient, topics: Iterable[str], timeout_s: float = TIME
         futures = admin.describe_topics(TopicCollection(names), request_timeout=timeout_s)
         for name, future in futures.items():
             try:
-                found[name] = str(future.result().topic_id)
+                found[name] = str(future.result(PATIENCE_S).topic_id)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
@@ -114,7 +122,7 @@ def require_topics(options: Options, topics: Iterable[str]) -> dict[str, str]:
     return {name: found for name, found in ids.items() if found is not None}
 
 
-def partitions_of(options: Options, topic: str, timeout_s: float = TIMEOUT_S) -> int:
+def partitions_of(options: Options, topic: str, timeout_s: float = ADMIN_TIMEOUT_S) -> int:
     """How many partitions a topic has.
 
     Raises:
@@ -124,7 +132,7 @@ def partitions_of(options: Options, topic: str, timeout_s: float = TIMEOUT_S) ->
     admin = admin_client(options)  # its requests end with it
     with kafka_errors(f"describing {topic}"):
         futures = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)
-        return len(futures[topic].result().partitions)
+        return len(futures[topic].result(PATIENCE_S).partitions)
 
 
 class Tail:

@@ -1,5 +1,6 @@
 """Topics on the broker: create the missing ones, hold every one against what it must be, and learn their ids."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
@@ -20,10 +21,13 @@ from scoring.contract.dead_letter import MARGIN_BYTES
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Topics
 from scoring.contract.topics import INPUT_MAXIMUM_BYTES, OUTPUT_MAXIMUM_BYTES, TopicSpec, control_topics, model_topics
-from scoring.kafka import TIMEOUT_S, Options, admin_client, kafka_errors
+from scoring.kafka import ADMIN_TIMEOUT_S, PATIENCE_S, TIMEOUT_S, Options, admin_client, kafka_errors
 
 BROKERS_DEFAULT = -1
 UNLIMITED = -1
+DEFAULT_PARTITIONS = 4
+_SETTLE_WITHIN_S = 10.0
+_LOOK_AGAIN_AFTER_S = 0.1
 _SIZE = "max.message.bytes"
 # What a prediction needs beyond its input; a dead letter needs MARGIN_BYTES (protocol B.8).
 _PREDICTION_MARGIN_BYTES = OUTPUT_MAXIMUM_BYTES - INPUT_MAXIMUM_BYTES
@@ -81,15 +85,16 @@ class _Found(msgspec.Struct, frozen=True):
 def ensure_topics(
     kafka: Options,
     models: Iterable[Topics],
-    partitions: int,
+    partitions: int | None = None,
     *,
     replication: int = BROKERS_DEFAULT,
     altering: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> TopicReport:
     """Create the control topics and the models' topics where they are missing, then check all.
 
     Args:
-        partitions: of each topic that is created for a model.
+        partitions: of each model's input; None takes an input that is there as it is, and DEFAULT_PARTITIONS otherwise.
         replication: copies of each new topic; -1 leaves it to the broker.
         altering: also mend the deviations of topics that were there before, as far as Kafka can.
 
@@ -98,14 +103,22 @@ def ensure_topics(
         Unavailable: the broker cannot be reached.
     """
     admin, wanted = admin_client(kafka), list(models)
-    specs = [*control_topics(), *(spec for topics in wanted for spec in model_topics(topics, partitions))]
-    created = _create(admin, specs, replication)
-    report = _check(admin, wanted, partitions)
-    altered: list[str] = []
-    if altering and report.deviations:
-        altered = _alter(admin, report.deviations)
-        report = _check(admin, wanted, partitions)
-    return msgspec.structs.replace(report, created=tuple(created), altered=tuple(altered))
+    created = _create(admin, _specs(wanted, _describe(admin, _names(wanted)), partitions), replication)
+
+    def look(done: Callable[[TopicReport], bool]) -> TopicReport:
+        """What the broker was told it tells back a moment later."""
+        deadline = clock() + _SETTLE_WITHIN_S
+        while not done(report := _check(admin, wanted, partitions)) and clock() < deadline:
+            time.sleep(_LOOK_AGAIN_AFTER_S)
+        return report
+
+    report = look(lambda found: set(created) <= set(found.ids))
+    mendable = [deviation for deviation in report.deviations if deviation.remedy is _ALTER] if altering else []
+    if mendable:
+        _alter(admin, mendable)
+        report = look(lambda found: not set(mendable) & set(found.deviations))
+    altered = tuple(f"{deviation.topic} {deviation.setting}" for deviation in mendable)
+    return msgspec.structs.replace(report, created=tuple(created), altered=altered)
 
 
 def check_topics(kafka: Options, models: Iterable[Topics], partitions: int | None = None) -> TopicReport:
@@ -118,6 +131,32 @@ def check_topics(kafka: Options, models: Iterable[Topics], partitions: int | Non
         Unavailable: the broker cannot be reached.
     """
     return _check(admin_client(kafka), list(models), partitions)
+
+
+def _names(models: Iterable[Topics]) -> list[str]:
+    own = [name for topics in models for name in (topics.input, topics.predictions, topics.dead_letters)]
+    return [spec.name for spec in control_topics()] + own
+
+
+def _specs(models: Iterable[Topics], found: Mapping[str, "_Found"], partitions: int | None) -> list[TopicSpec]:
+    """What all topics must be, given the inputs that are there."""
+    return [*control_topics(), *(spec for topics in models for spec in _model_specs(topics, found, partitions))]
+
+
+def _model_specs(topics: Topics, found: Mapping[str, "_Found"], partitions: int | None) -> Iterable[TopicSpec]:
+    """The input as it is decides what its outputs must be: as many partitions, and room for its largest record."""
+    there = found.get(topics.input)
+    asked = partitions or (there.partitions if there else DEFAULT_PARTITIONS)
+    outputs = max(asked, there.partitions if there else 0)  # partitions are only ever added
+    size = int(there.settings[_SIZE]) if there else INPUT_MAXIMUM_BYTES
+    for spec in model_topics(topics, asked):
+        is_input = spec.name == topics.input
+        margin = {topics.input: 0, topics.predictions: _PREDICTION_MARGIN_BYTES}.get(spec.name, MARGIN_BYTES)
+        # A new topic gets its full size; one that is there needs only what its input can bring.
+        enough = size + margin if spec.name in found else max(size + margin, int(spec.settings[_SIZE]))
+        yield msgspec.structs.replace(
+            spec, partitions=asked if is_input else outputs, settings={**spec.settings, _SIZE: str(enough)}
+        )
 
 
 def _create(admin: AdminClient, specs: Sequence[TopicSpec], replication: int) -> list[str]:
@@ -137,7 +176,7 @@ def _create(admin: AdminClient, specs: Sequence[TopicSpec], replication: int) ->
 def _made(future: "Future[None]") -> bool:
     """Whether it was made here, not by somebody else a moment before."""
     try:
-        future.result()
+        future.result(PATIENCE_S)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
             return False
@@ -146,33 +185,11 @@ def _made(future: "Future[None]") -> bool:
 
 
 def _check(admin: AdminClient, models: Sequence[Topics], partitions: int | None) -> TopicReport:
-    controls = control_topics()
-    names = [spec.name for spec in controls]
-    names += [name for topics in models for name in (topics.input, topics.predictions, topics.dead_letters)]
-    found = _describe(admin, names)
-    deviations: list[Deviation] = []
-    for spec in controls:
-        deviations += _compare(spec, found.get(spec.name))
-    for topics in models:
-        deviations += _compare_model(topics, found, partitions)
+    found = _describe(admin, _names(models))
+    deviations = [
+        deviation for spec in _specs(models, found, partitions) for deviation in _compare(spec, found.get(spec.name))
+    ]
     return TopicReport(deviations=tuple(deviations), ids={name: topic.id for name, topic in found.items()})
-
-
-def _compare_model(topics: Topics, found: Mapping[str, _Found], partitions: int | None) -> list[Deviation]:
-    """The input as it is decides what its outputs must be: as many partitions, and room for its largest record."""
-    there = found.get(topics.input)
-    count = partitions or (there.partitions if there else 1)
-    size = int(there.settings[_SIZE]) if there else INPUT_MAXIMUM_BYTES
-    needs = {
-        topics.input: size,
-        topics.predictions: size + _PREDICTION_MARGIN_BYTES,
-        topics.dead_letters: size + MARGIN_BYTES,
-    }
-    deviations: list[Deviation] = []
-    for spec in model_topics(topics, count):
-        fitting = msgspec.structs.replace(spec, settings={**spec.settings, _SIZE: str(needs[spec.name])})
-        deviations += _compare(fitting, found.get(spec.name))
-    return deviations
 
 
 def _compare(spec: TopicSpec, found: _Found | None) -> list[Deviation]:
@@ -205,10 +222,10 @@ def _describe(admin: AdminClient, names: Sequence[str]) -> dict[str, _Found]:
     """Those of the topics that are there. Describing, unlike asking for metadata, never creates a topic."""
     described: dict[str, TopicDescription] = {}
     with kafka_errors("describing topics"):
-        futures = admin.describe_topics(TopicCollection(list(names)), request_timeout=TIMEOUT_S)
+        futures = admin.describe_topics(TopicCollection(list(names)), request_timeout=ADMIN_TIMEOUT_S)
         for name, future in futures.items():
             try:
-                described[name] = future.result()
+                described[name] = future.result(PATIENCE_S)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
@@ -226,18 +243,17 @@ def _settings(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, s
         resources, request_timeout=TIMEOUT_S
     )
     return {
-        resource.name: {name: str(entry.value) for name, entry in future.result().items()}
+        resource.name: {name: str(entry.value) for name, entry in future.result(PATIENCE_S).items()}
         for resource, future in futures.items()
     }
 
 
-def _alter(admin: AdminClient, deviations: Iterable[Deviation]) -> list[str]:
-    mendable = [deviation for deviation in deviations if deviation.remedy is _ALTER]
+def _alter(admin: AdminClient, mendable: Sequence[Deviation]) -> None:
     more = [NewPartitions(d.topic, int(d.wanted)) for d in mendable if d.setting == "partitions"]
     changes: dict[str, list[ConfigEntry]] = {}
     for deviation in mendable:
         if deviation.setting != "partitions":
-            value = deviation.wanted.split(" ")[-1]
+            value = deviation.wanted.rpartition(" ")[2]  # without "at least"
             entry = ConfigEntry(deviation.setting, value, incremental_operation=AlterConfigOpType.SET)
             changes.setdefault(deviation.topic, []).append(entry)
     resources = [
@@ -247,8 +263,7 @@ def _alter(admin: AdminClient, deviations: Iterable[Deviation]) -> list[str]:
         futures = list(admin.create_partitions(more, request_timeout=TIMEOUT_S).values()) if more else []
         futures += admin.incremental_alter_configs(resources, request_timeout=TIMEOUT_S).values() if resources else []
         for future in futures:
-            future.result()
-    return [f"{deviation.topic} {deviation.setting}" for deviation in mendable]
+            future.result(PATIENCE_S)
 
 
 def _at_least(found: str, wanted: str) -> bool:

@@ -46,7 +46,7 @@ def play(stage: Stage, terminal: Terminal, folder: Path) -> None:
 
 _STACK = (
     "Apache Kafka, Airflow, the MLflow registry and the scoring daemon, on this machine and reachable from it alone. "
-    "What an earlier demonstration left is cleared away first: topics, ledger, versions, snapshots."
+    "What an earlier demonstration left is cleared away first: runs, topics, ledger, versions, snapshots."
 )
 _FIRST = (
     "Airflow pulls January to March from the warehouse, checks the data, trains on two months and judges on the third. "

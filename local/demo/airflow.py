@@ -67,14 +67,17 @@ class Airflow:
         body = {"logical_date": None, "conf": dict(conf)}
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
-    def fail_unfinished(self, dag_id: str) -> None:
-        """End the runs of a DAG that an earlier caller left behind; one run at a time is all that it allows."""
+    def forget_runs(self, dag_id: str) -> None:
+        """Delete all runs of a DAG, ending those that an earlier caller left under way."""
         try:
-            runs = self.call("GET", f"/dags/{dag_id}/dagRuns?state=queued&state=running")["dag_runs"]
+            runs = self.call("GET", f"/dags/{dag_id}/dagRuns?limit=100")["dag_runs"]
         except AirflowError:
             return  # Airflow has not read the DAG's file yet, so it has no run
         for run in runs:
-            self.call("PATCH", f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}", {"state": "failed"})
+            path = f"/dags/{dag_id}/dagRuns/{run['dag_run_id']}"
+            if run["state"] not in _ENDED:
+                self.call("PATCH", path, {"state": "failed"})
+            self.call("DELETE", path)
 
     def follow(
         self, dag_id: str, run_id: str, told: Callable[[TaskEnd], None], *, limit_s: float, every_s: float = 0.5

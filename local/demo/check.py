@@ -136,6 +136,7 @@ def gather(
         made_at=datetime.now(UTC),
         moments=moments,
         around_ms=AROUND_MS,
+        handover_gap_ms=pause.handover_gap_ms,
         typical_pause_ms=pause.typical_gap_ms,
         per_second=per_second(stream.outcomes),
         daily=quality.by_day(_scored(predictions), happened, ZONE),

@@ -93,6 +93,7 @@ def tell(checked: Checked, stage: Stage, folder: Path, terminal: Terminal) -> No
     summary, facts, local = checked.summary, checked.facts, stage.local
     by_version = ", ".join(f"{version.records:,} by version {version.version}" for version in summary.versions)
     usual = "" if facts.typical_pause_ms is None else f"; {facts.typical_pause_ms:.0f} ms is usual without one"
+    handover = f"{facts.handover_gap_ms} ms from version to version"
     compared = facts.comparison
     rows = [
         ("records in", f"{summary.records_in:,}", "flights of April and May 2013, and a few broken ones"),
@@ -100,7 +101,11 @@ def tell(checked: Checked, stage: Stage, folder: Path, terminal: Terminal) -> No
         ("dead letters", f"{summary.dead_letters:,}", "each with its reason, its bytes as they came"),
         ("lost", f"{summary.lost:,}", "records without an outcome"),
         ("doubled", f"{summary.duplicated:,}", "records with more than one"),
-        ("swap", f"{summary.swap.pause_ms} ms", f"the longest gap between two outputs within 5 s of it{usual}"),
+        (
+            "swap",
+            f"{summary.swap.pause_ms} ms",
+            f"the longest gap between two outputs within 5 s of it{usual}; {handover}",
+        ),
         ("notice to live", f"{summary.swap.notice_to_live_ms / 1000:.1f} s", "fetched, verified, warmed up, swapped"),
         ("quality", _auc(compared.new_auc), f"of version 2; version 1 on the same flights: {_auc(compared.old_auc)}"),
         *(("refused", refusal.gate, refusal.reason) for refusal in summary.refused),

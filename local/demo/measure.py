@@ -27,12 +27,14 @@ class Pause:
 
     Attributes:
         at_ms: the new sequence's first output.
+        handover_gap_ms: from the last output of an earlier sequence to that one.
         longest_gap_ms: between two consecutive outputs, at most ``AROUND_MS`` away from ``at_ms``.
         typical_gap_ms: the median of the longest gaps in windows of the same width before; None without such a window.
     """
 
     sequence: int
     at_ms: int
+    handover_gap_ms: int
     longest_gap_ms: int
     typical_gap_ms: float | None
 
@@ -61,7 +63,8 @@ def pause_at_swap(outcomes: Sequence[Outcome], sequence: int, *, since_ms: int) 
         raise ValueError(f"there are no two outputs around the first one of sequence {sequence}")
     ends = range(at_ms - AROUND_MS, since_ms + 2 * AROUND_MS, -2 * AROUND_MS)
     before = [gap for end in ends if (gap := _longest_gap_ms(times_ms, end - 2 * AROUND_MS, end)) is not None]
-    return Pause(sequence, at_ms, longest, median(before) if before else None)
+    handover_ms = at_ms - max((o.record.timestamp_ms for o in outcomes if o.sequence < sequence), default=at_ms)
+    return Pause(sequence, at_ms, max(handover_ms, 0), longest, median(before) if before else None)
 
 
 def _longest_gap_ms(times_ms: Sequence[int], start_ms: int, end_ms: int) -> int | None:

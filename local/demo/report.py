@@ -44,6 +44,7 @@ def _texts(summary: Summary, facts: Facts) -> dict[str, str]:
         "around_s": f"{facts.around_ms / 1000:g}",
         "sequence": str(summary.swap.sequence),
         "pause_ms": str(summary.swap.pause_ms),
+        "handover_ms": str(facts.handover_gap_ms),
         "usual": "" if usual is None else f"In windows as wide before it, the longest gap is {usual:.0f} ms.",
         "notice_to_live_s": f"{summary.swap.notice_to_live_ms / 1000:.1f}",
         "compared": f"{facts.comparison.records:,}",

@@ -125,8 +125,8 @@ class Stage:
             )
 
     def clear(self) -> None:
-        """Forget every version: runs under way, topics, ledger, registered versions, snapshots, the worker's cache."""
-        self.airflow().fail_unfinished(f"train_{MODEL}")
+        """Forget every version: runs, topics, ledger, registered versions, snapshots, the worker's cache."""
+        self.airflow().forget_runs(f"train_{MODEL}")
         _delete_topics(self.kafka, self._topic_names())
         for path in self.local.state_dir.glob("ledger.db*"):
             path.unlink()

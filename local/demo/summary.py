@@ -90,6 +90,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """All that the report shows beside the summary.
 
     Attributes:
+        handover_gap_ms: between the old version's last output and the new one's first.
         typical_pause_ms: the median of the longest gaps in windows as wide as the swap's, before it.
         per_second: outputs by (second since 1970, sequence), dead letters as sequence 0.
         daily: area under the curve by local day, for what really scored.
@@ -104,6 +105,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     made_at: datetime
     moments: Moments
     around_ms: int
+    handover_gap_ms: int
     typical_pause_ms: float | None
     per_second: Mapping[tuple[int, int], int]
     daily: Mapping[date, float]

@@ -64,8 +64,8 @@ def run_params() -> dict[str, Param]:
             description="Promote although a newer version is live or this one was rolled back. Never passes a gate.",
         ),
         "reason": Param(
-            "",
-            type="string",
+            None,
+            type=["null", "string"],  # the form calls a field that may not be null a required one
             maxLength=500,
             title="Reason",
             description="Why this run; it goes into the ledger. Needed with force.",

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, ConsumerGroupState, ConsumerGroupTopicPart
 from scoring.console import echo_json, json_option, open_ledger
 from scoring.contract.errors import DecisionRefused
 from scoring.contract.progress import Progress
-from scoring.kafka import TIMEOUT_S, Options, admin_client, client_options, kafka_errors
+from scoring.kafka import ADMIN_TIMEOUT_S, PATIENCE_S, TIMEOUT_S, Options, admin_client, client_options, kafka_errors
 from scoring.settings import Settings, read_settings
 from scoring.worker.cache import Cache, Memory
 from scoring.worker.clients import consumer_settings
@@ -85,9 +85,10 @@ def adopt(settings: Settings, ledger: UUID) -> Adopted:
 
 
 def _require_stopped(kafka: Options, group: str) -> None:
+    admin = admin_client(kafka)
     with kafka_errors(f"describing the group {group}"):
-        futures = admin_client(kafka).describe_consumer_groups([group], request_timeout=TIMEOUT_S)
-        state = futures[group].result().state
+        futures = admin.describe_consumer_groups([group], request_timeout=ADMIN_TIMEOUT_S)
+        state = futures[group].result(PATIENCE_S).state
     if state not in {ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD}:
         raise DecisionRefused(
             f"the group {group} still has members ({state.name.lower()}); stop the deployment on every host and "
@@ -97,10 +98,11 @@ def _require_stopped(kafka: Options, group: str) -> None:
 
 def _adopt_offsets(kafka: Options, group: str, ledger: UUID) -> list[str]:
     """Commit the same offsets again, as progress of sequence 0 of ``ledger``, which holds no partition back."""
+    admin = admin_client(kafka)
     with kafka_errors(f"committing the offsets of {group}"):
         requests = [ConsumerGroupTopicPartitions(group)]
-        futures = admin_client(kafka).list_consumer_group_offsets(requests, request_timeout=TIMEOUT_S)
-        known = futures[group].result().topic_partitions or []
+        futures = admin.list_consumer_group_offsets(requests, request_timeout=TIMEOUT_S)
+        known = futures[group].result(PATIENCE_S).topic_partitions or []
         if not known:
             return []
         consumer = Consumer(client_options(kafka, group_id=group, enable_auto_commit=False))

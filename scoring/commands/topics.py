@@ -7,7 +7,7 @@ import click
 from scoring.console import EXIT_REFUSED, echo_json, json_option
 from scoring.contract.manifest import Topics
 from scoring.settings import read_settings
-from scoring.topics import BROKERS_DEFAULT, TopicReport, check_topics, ensure_topics
+from scoring.topics import BROKERS_DEFAULT, DEFAULT_PARTITIONS, TopicReport, check_topics, ensure_topics
 
 models_option = click.option("--models", help="Comma-separated names of models; by default those of BATON_MODELS.")
 
@@ -26,13 +26,17 @@ def command() -> None:
 """
 )
 @models_option
-@click.option("--partitions", default=4, show_default=True, type=click.IntRange(min=1), help="Of each model's topics.")
+@click.option(
+    "--partitions",
+    type=click.IntRange(min=1),
+    help=f"Of each model's topics; by default as many as the input has, or {DEFAULT_PARTITIONS} where it is new.",
+)
 @click.option(
     "--replication", default=BROKERS_DEFAULT, help="Copies of each new topic; by default what the broker is set to."
 )
 @click.option("--alter", is_flag=True, help="Also mend topics that were there before, as far as Kafka can.")
 @json_option
-def create(models: str | None, partitions: int, replication: int, alter: bool, as_json: bool) -> None:  # noqa: FBT001
+def create(models: str | None, partitions: int | None, replication: int, alter: bool, as_json: bool) -> None:  # noqa: FBT001
     """Create the control topics and the models' topics where they are missing, then check all of them.
 
     Exit status 1 when a topic is not as it must be; each deviation is listed with the command that mends it.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 def digest_of(content: bytes) -> str:

@@ -1,15 +1,15 @@
 """The one encoder: columns in, float matrix out. Training and scoring both call it, so that they cannot differ."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from functools import partial
+from datetime import UTC, datetime
+from functools import cache, partial
 from math import isnan
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 
-from scoring.contract.clock import from_epoch_s
+from scoring.contract.clock import epoch_s, from_epoch_s
 from scoring.contract.features import (
     Category,
     DayOfWeek,
@@ -31,15 +31,20 @@ Column = Floats | Sequence[str | None]
 Columns = Mapping[str, Column]
 
 _DAY_S = 86_400.0
-# Every offset change of the time zone database since 1970 falls on a quarter of an hour.
 _ZONE_STEP_S = 900.0
+# Where the offset changes within a step (Newfoundland's did at one minute past the hour): ask for each time by itself.
+_CHANGES = float("inf")
+# A local time beyond the years 1 and 9999 has no date: at these edges of the calendar the offset is that of a day off.
+_EARLIEST_S = epoch_s(datetime(1, 1, 2, tzinfo=UTC))
+_LATEST_S = epoch_s(datetime(9999, 12, 31, tzinfo=UTC))
 
 
 class Encoder:
     """Runs a feature schema over columns."""
 
     def __init__(self, schema: FeatureSchema) -> None:
-        self._steps = tuple(_compile(feature) for feature in schema.features)
+        local = cache(_LocalTime)  # one for each zone, shared by the features
+        self._steps = tuple(_compile(feature, local) for feature in schema.features)
         self.names = tuple(feature.name for feature in schema.features)
 
     def encode(self, columns: Columns, rows: int) -> Floats:
@@ -59,20 +64,20 @@ class Encoder:
 Step = Callable[[Columns], Floats]
 
 
-def _compile(feature: Feature) -> Step:
+def _compile(feature: Feature, local: Callable[[str], "_LocalTime"]) -> Step:
     match feature:
         case Number(of=of):
             return partial(_floats, of)
         case Category(of=of, vocabulary=vocabulary):
             return partial(_category, of, {word: float(index) for index, word in enumerate(vocabulary)})
         case HourOfDay(of=of, zone=zone):
-            return partial(_hour_of_day, of, _LocalTime(zone))
+            return partial(_hour_of_day, of, local(zone))
         case DayOfWeek(of=of, zone=zone):
-            return partial(_day_of_week, of, _LocalTime(zone))
+            return partial(_day_of_week, of, local(zone))
         case DayOfYear(of=of, zone=zone):
-            return partial(_day_of_year, of, _LocalTime(zone))
+            return partial(_day_of_year, of, local(zone))
         case MonthOfYear(of=of, zone=zone):
-            return partial(_month_of_year, of, _LocalTime(zone))
+            return partial(_month_of_year, of, local(zone))
         case Elapsed(of=of, since=other) | Difference(of=of, minus=other):
             return partial(_difference, of, other)
         case Ratio(of=of, by=other):
@@ -114,7 +119,7 @@ def _is_missing(of: str, columns: Columns) -> Floats:
 
 
 class _LocalTime:
-    """Turns seconds since 1970 into local seconds; asks the time zone once per distinct quarter of an hour."""
+    """Turns seconds since 1970 into local seconds; asks the time zone per distinct quarter of an hour, not per time."""
 
     def __init__(self, zone: str) -> None:
         self._zone = ZoneInfo(zone)
@@ -123,22 +128,26 @@ class _LocalTime:
     def __call__(self, times: Floats) -> Floats:
         steps = np.floor(times / _ZONE_STEP_S)
         distinct, places = np.unique(steps, return_inverse=True)
-        return times + np.array([self._offset(step) for step in distinct.tolist()], dtype=np.float64)[places]
+        offsets = np.array([self._offset_of_step(step) for step in distinct.tolist()], dtype=np.float64)[places]
+        for place in np.flatnonzero(offsets == _CHANGES).tolist():
+            offsets[place] = self._offset(float(times[place]))
+        return times + offsets
 
-    def _offset(self, step: float) -> float:
+    def _offset_of_step(self, step: float) -> float:
         if isnan(step):
             return step
         offset = self._offsets.get(step)
         if offset is None:
             if len(self._offsets) >= 100_000:  # bounded, whatever the event times are
                 self._offsets.clear()
-            offset = self._offsets[step] = _utc_offset_s(from_epoch_s(step * _ZONE_STEP_S).astimezone(self._zone))
+            first, last = self._offset(step * _ZONE_STEP_S), self._offset((step + 1) * _ZONE_STEP_S - 0.001)
+            offset = self._offsets[step] = first if first == last else _CHANGES
         return offset
 
-
-def _utc_offset_s(moment: datetime) -> float:
-    offset = moment.utcoffset()
-    return offset.total_seconds() if offset is not None else 0.0
+    def _offset(self, seconds: float) -> float:
+        moment = from_epoch_s(min(max(seconds, _EARLIEST_S), _LATEST_S)).astimezone(self._zone)
+        offset = moment.utcoffset()
+        return offset.total_seconds() if offset is not None else 0.0
 
 
 def _hour_of_day(name: str, local: _LocalTime, columns: Columns) -> Floats:

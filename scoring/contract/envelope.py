@@ -136,7 +136,7 @@ def unseal(
     _check_signature(value, dict(headers or ()), keyring)
     try:
         event = msgspec.json.decode(value, type=Event)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise EnvelopeRejected(Rejection.MALFORMED, f"not a CloudEvent: {error}") from error
     if event.type != event_type:
         raise EnvelopeRejected(Rejection.UNKNOWN_VERSION, f"type {event.type!r} is not {event_type!r}")
@@ -144,7 +144,7 @@ def unseal(
         raise EnvelopeRejected(Rejection.WRONG_SUBJECT, f"the subject {event.subject!r} is not the record's key")
     try:
         return event, msgspec.json.decode(event.data, type=payload_type)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise EnvelopeRejected(Rejection.MALFORMED, f"data of {event_type}: {error}") from error
 
 

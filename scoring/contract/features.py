@@ -12,7 +12,7 @@ import msgspec
 
 from scoring.contract.errors import ConfigurationError
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*\Z")]
 
 
 class FieldType(StrEnum):

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
 from scoring.contract.digest import Digest
-from scoring.contract.errors import BundleRejected
+from scoring.contract.errors import BundleRejected, ConfigurationError
 from scoring.contract.features import FeatureSchema
 from scoring.contract.notice import ModelName
 from scoring.contract.verdict import Verdict
@@ -49,7 +50,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     input_name: str = "X"
     output_name: str = "raw"
     input_type: str = "double"
-    column: int = 0
+    column: Annotated[int, msgspec.Meta(ge=0)] = 0
     threshold: float | None = None
     exact: bool = False
     tolerance: float = 0.0
@@ -59,7 +60,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
     """A file of the bundle beside the manifest."""
 
     sha256: Digest
-    size_bytes: int
+    size_bytes: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,5 +147,5 @@ def decode_manifest(content: bytes) -> Manifest:
         if found != FORMAT:
             raise BundleRejected(f"manifest: format {found} is unknown here (known: {FORMAT}); upgrade this worker")
         return msgspec.json.decode(content, type=Manifest)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+    except (msgspec.MsgspecError, ConfigurationError, RecursionError, ValueError) as error:
         raise BundleRejected(f"manifest: {error}") from error

@@ -13,7 +13,7 @@ from scoring.contract.errors import EnvelopeRejected, Rejection
 
 NOTICE_TYPE = "baton.notice.v1"
 
-ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
 Sequence = Annotated[int, msgspec.Meta(ge=1)]
 
 

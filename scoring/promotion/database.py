@@ -31,9 +31,7 @@ def open_engine(url: str) -> sa.Engine:
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed)
         arguments = {"connect_timeout": CONNECT_TIMEOUT_S} if parsed.get_backend_name() == "postgresql" else {}
-        return sa.create_engine(
-            parsed, poolclass=sa.NullPool, isolation_level="READ COMMITTED", connect_args=arguments
-        )
+        return sa.create_engine(parsed, poolclass=sa.NullPool, isolation_level="READ COMMITTED", connect_args=arguments)
     except exc.ArgumentError as error:
         raise ConfigurationError(f"the ledger's URL cannot be read: {error}") from error
     except ImportError as error:

@@ -6,7 +6,9 @@ managed to commit was at or below it.
 """
 
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Self
 
@@ -22,7 +24,15 @@ from scoring.promotion.ledger import Ledger
 
 # A killed publisher's open transaction hides other models' later notices for this long at the most.
 TRANSACTION_TIMEOUT_MS = 10_000
-_FENCED = {KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED}  # noqa: SLF001
+_FENCED = {
+    KafkaError._FENCED,  # noqa: SLF001
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+    # What a commit meets while another publisher is fencing this one: whether it got through, comparing will tell.
+    KafkaError.UNKNOWN,
+    KafkaError.INVALID_TXN_STATE,
+    KafkaError.CONCURRENT_TRANSACTIONS,
+}
 _RETRY_PAUSE_S = 0.1
 
 
@@ -101,7 +111,11 @@ class Publisher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._producer.close()
+        # What became of the transaction is known by now. A fenced producer cannot abort any more: closing it warns of
+        # that, and then raises.
+        with warnings.catch_warnings(), suppress(KafkaException):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            self._producer.close()
 
     def publish(self, sealed: Sealed) -> None:
         """Produce one notice in a transaction of its own, and commit it.

@@ -11,7 +11,8 @@ something else under that version, and asking again does not help. *Fetching is 
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -56,10 +57,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{__doc__}\n")
         return USAGE
     model, version, target = arguments
-    signal.signal(signal.SIGALRM, _time_is_up)
-    signal.alarm(TIMEOUT_S)
     try:
-        outcome = fetch(read_settings().need_registry_uri(), model, version, Path(target))
+        with _limited(TIMEOUT_S):
+            outcome = fetch(read_settings().need_registry_uri(), model, version, Path(target))
     except BatonError as error:
         outcome = _not_now(error)
     except Exception as error:
@@ -72,6 +72,17 @@ def main(arguments: Sequence[str]) -> int:
 
 def _not_now(error: Exception) -> FetchOutcome:
     return FetchOutcome(outcome="unavailable", kind=type(error).__name__, reason=str(error))
+
+
+@contextmanager
+def _limited(seconds: int) -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, _time_is_up)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _time_is_up(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -5,7 +5,6 @@ given twice) and ``.aliases/<alias>`` (the version's number).
 """
 
 import os
-import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +15,9 @@ import msgspec
 
 from scoring.contract.clock import from_epoch_s
 from scoring.contract.errors import ConfigurationError, Unavailable
+from scoring.registry.address import checked_name, checked_version, is_version
 from scoring.registry.files import appearing, copy_files, read_manifest
 from scoring.registry.port import DIGEST_TAG, VersionInfo
-
-_NAME = re.compile(r"^[a-z][a-z0-9_-]{0,62}$")
-_NUMBER = re.compile(r"^[1-9][0-9]{0,9}$")
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -87,7 +84,7 @@ class FolderRegistry:
             folder = self._model(model)
             if not folder.is_dir():
                 return []
-            numbers = sorted(int(entry.name) for entry in folder.iterdir() if _NUMBER.match(entry.name))
+            numbers = sorted(int(entry.name) for entry in folder.iterdir() if is_version(entry.name))
             return [self._info(model, str(number)) for number in numbers]
 
     def _info(self, model: str, version: str) -> VersionInfo:
@@ -115,7 +112,7 @@ class FolderRegistry:
         while True:
             # Numbers placed by hand count as well as claimed ones.
             taken = [path.stem for folder in (claims, self._model(model)) for path in folder.iterdir()]
-            version = str(max((int(name) for name in taken if _NUMBER.match(name)), default=0) + 1)
+            version = str(max((int(name) for name in taken if is_version(name)), default=0) + 1)
             try:
                 _write(claims / f"{version}.json", msgspec.json.encode(record), os.link)
             except FileExistsError:
@@ -136,22 +133,16 @@ class FolderRegistry:
             raise Unavailable(f"registry: the folder {self._root} is not there; is it mounted?")
 
     def _model(self, model: str) -> Path:
-        return self._root / _checked(_NAME, model, "the name of a model")
+        return self._root / checked_name(model, "a model")
 
     def _version(self, model: str, version: str) -> Path:
-        return self._model(model) / _checked(_NUMBER, version, "a version's number")
+        return self._model(model) / checked_version(version)
 
     def _claims(self, model: str) -> Path:
         return self._model(model) / ".versions"
 
     def _alias(self, model: str, alias: str) -> Path:
-        return self._model(model) / ".aliases" / _checked(_NAME, alias, "the name of an alias")
-
-
-def _checked(pattern: re.Pattern[str], text: str, what: str) -> str:
-    if not pattern.match(text):
-        raise ConfigurationError(f"registry: {text!r} is not {what}")
-    return text
+        return self._model(model) / ".aliases" / checked_name(alias, "an alias")
 
 
 def _write(path: Path, content: bytes, place: Callable[[Path, Path], None]) -> None:

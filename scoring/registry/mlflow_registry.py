@@ -21,7 +21,6 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from scoring import __version__
@@ -29,6 +28,7 @@ from scoring.contract.clock import from_epoch_ms, rfc3339
 from scoring.contract.digest import digest_of
 from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
 from scoring.contract.manifest import MANIFEST_FILE, Manifest
+from scoring.registry.address import artifact_location, checked_name, checked_version, shown
 from scoring.registry.files import appearing, copy_files, read_manifest
 from scoring.registry.port import DIGEST_TAG, VersionInfo
 
@@ -101,7 +101,7 @@ class MlflowRegistry:
             found = [path.parent for path in Path(scratch).rglob(MANIFEST_FILE)]
             if not found and info.manifest_digest and not any(Path(scratch).rglob("*.*")):
                 raise Unavailable(
-                    f"registry {_shown(self._uri)}: the files of version {version} of {model} are not there"
+                    f"registry {shown(self._uri)}: the files of version {version} of {model} are not there"
                 )
             if len(found) != 1:
                 raise BundleRejected(f"version {version} of {model} holds {len(found)} bundles; it must hold one")
@@ -170,6 +170,7 @@ class MlflowRegistry:
         return str(run.info.run_id)
 
     def _versions(self, model: str) -> list[VersionInfo]:
+        checked_name(model, "a model")  # it goes into a filter
         found: list[VersionInfo] = []
         token: str | None = None
         while True:
@@ -180,12 +181,14 @@ class MlflowRegistry:
                 return sorted(found, key=lambda info: int(info.version))
 
     def _require(self, model: str, version: str) -> VersionInfo:
+        checked_name(model, "a model")
+        checked_version(version)
         try:
             return _info(self._client.get_model_version(model, version))
         except MlflowException as error:
-            if error.error_code in {_MISSING, "INVALID_PARAMETER_VALUE"}:
+            if error.error_code == _MISSING:
                 raise ConfigurationError(
-                    f"there is no version {version} of {model} in {_shown(self._uri)}; "
+                    f"there is no version {version} of {model} in {shown(self._uri)}; "
                     f"`baton versions {model}` lists them"
                 ) from error
             raise
@@ -241,7 +244,7 @@ class MlflowRegistry:
         if known is not None:
             return str(known.experiment_id)
         try:
-            return str(self._client.create_experiment(name, artifact_location=_artifact_location(self._uri)))
+            return str(self._client.create_experiment(name, artifact_location=artifact_location(self._uri)))
         except MlflowException as error:
             known = self._client.get_experiment_by_name(name)  # another process may have been quicker
             if known is None:
@@ -283,16 +286,6 @@ def _info(version: Any) -> VersionInfo:
     )
 
 
-def _artifact_location(uri: str) -> str | None:
-    """Beside a SQLite database; a server knows its own place."""
-    if not uri.startswith("sqlite:"):
-        return None
-    database = make_url(uri).database
-    if not database:
-        raise ConfigurationError(f"registry: {uri} names no file; expected sqlite:////absolute/path.db")
-    return (Path(database).resolve().parent / "artifacts").as_uri()
-
-
 @contextmanager
 def _mlflow_errors(uri: str) -> Iterator[None]:
     try:
@@ -309,11 +302,7 @@ def _mlflow_errors(uri: str) -> Iterator[None]:
 
 def _sentence(uri: str, error: Exception) -> str:
     text = " ".join(str(error).split())
-    return f"registry {_shown(uri)}: {text.replace(uri, _shown(uri))}"
-
-
-def _shown(uri: str) -> str:
-    return make_url(uri).render_as_string(hide_password=True)
+    return f"registry {shown(uri)}: {text.replace(uri, shown(uri))}"
 
 
 def _reraise(error: Exception) -> str:

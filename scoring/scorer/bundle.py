@@ -92,11 +92,13 @@ def _checked_file(folder: Path, name: str, file: File) -> bytes:
 
 def _read(path: Path, maximum_bytes: int) -> bytes:
     try:
-        # A link could point anywhere, and would then be read under this file's digest: refuse to follow it.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        # A link could point anywhere, and would then be read under this file's digest: refuse to follow it. Not to
+        # block: opening a pipe would wait for its writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             content = file.read(maximum_bytes + 1)
-    except OSError as error:
-        raise BundleRejected(f"bundle {path.parent}: cannot read {path.name}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: there is a null byte in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise BundleRejected(f"bundle {path.parent}: cannot read {path.name!r}: {reason}") from error
     if len(content) > maximum_bytes:
-        raise BundleRejected(f"bundle {path.parent}: {path.name} has more than {maximum_bytes} bytes")
+        raise BundleRejected(f"bundle {path.parent}: {path.name!r} has more than {maximum_bytes} bytes")
     return content

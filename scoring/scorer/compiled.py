@@ -26,17 +26,24 @@ class CompiledModel:
         except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
             raise BundleRejected(f"compiled model: ONNX Runtime refuses the graph: {error}") from error
         self._check_names()
-        self._dtype = _INPUT_TYPES[output.input_type]
 
     def run(self, matrix: Floats) -> Floats:
-        """Scores of shape (rows,) for a float64 matrix of shape (rows, features)."""
-        fed = {self._output.input_name: matrix.astype(self._dtype, copy=False)}
+        """Scores of shape (rows,) for a float64 matrix of shape (rows, features).
+
+        Raises:
+            BundleRejected: the graph does not give one score per record.
+        """
+        fed = {self._output.input_name: matrix.astype(_INPUT_TYPES[self._output.input_type], copy=False)}
         (raw,) = self._session.run([self._output.output_name], fed)
         column = raw[:, self._output.column] if raw.ndim == 2 else raw
         scores = np.ascontiguousarray(column, dtype=np.float64)
+        if scores.shape != (len(matrix),):  # a constant graph, say: it would be spread over the golden rows
+            raise BundleRejected(f"compiled model: output of shape {raw.shape} for {len(matrix)} records")
         return sigmoid(scores) if self._output.link is Link.SIGMOID else scores
 
     def _check_names(self) -> None:
+        if self._output.input_type not in _INPUT_TYPES:
+            raise BundleRejected(f"compiled model: input type {self._output.input_type!r} is none of {[*_INPUT_TYPES]}")
         inputs = {node.name: node.type for node in self._session.get_inputs()}
         outputs = {node.name for node in self._session.get_outputs()}
         expected = f"tensor({self._output.input_type})"

@@ -48,9 +48,9 @@ class Decoded(msgspec.Struct, frozen=True):
     failures: list[Failure]
 
 
-# RFC 3339's years, in UTC: a local time at the edge can lie beyond them.
+# RFC 3339's years, in UTC: a local time at the edge can lie beyond them, and float64 rounds the last microseconds up.
 EARLIEST_S = epoch_s(datetime(1, 1, 1, tzinfo=UTC))
-LATEST_S = epoch_s(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
+END_S = epoch_s(datetime(9999, 12, 31, tzinfo=UTC)) + 86_400.0
 
 
 class Decoder:
@@ -119,7 +119,7 @@ def _numbers(values: Iterable[float | None]) -> Column:
 def _times(values: Iterable[datetime | None]) -> Column:
     missing = float("nan")
     seconds = [missing if value is None else epoch_s(value) for value in values]
-    if any(moment < EARLIEST_S or moment > LATEST_S for moment in seconds):
+    if any(moment < EARLIEST_S or moment >= END_S for moment in seconds):
         raise ValueError("Time beyond the years 1 to 9999 in UTC")
     return np.array(seconds, dtype=np.float64)
 

@@ -1,14 +1,18 @@
 """The daemon: one process in one slot that scores micro-batches and swaps to promoted bundles between two of them.
 
-===============  ==============================================================================
-``loop``         the hot path: consume, decode, enrich, encode, score, emit, commit
-``committer``    the thread that flushes and commits, strictly batch by batch
-``partitions``   what is assigned, from which offset on, and why it is paused
-``models``       the table of active bundles, and what has yet to be acknowledged
-``follower``     the thread that reads notices
-``fetching``     the thread that fetches, verifies and warms up bundles beside the running ones
-``cache``        verified bundles and the highest sequence seen, across restarts
-``heartbeat``    the thread that says what this worker is doing
-``process``      puts these together, and ends them in order
-===============  ==============================================================================
+=================  ===================================================================================
+``loop``           the hot path: consume, decode, enrich, encode, score, emit, commit
+``pipeline``       two transactional producers taking turns
+``committer``      the thread that flushes and commits, strictly batch by batch
+``assignment``     subscription, rebalances, and which partitions may be scored
+``partitions``     what is assigned, from which offset on, and why it is paused
+``models``         the table of active bundles, and what has yet to be acknowledged
+``follower``       the thread that reads notices
+``fetching``       the thread that fetches, verifies and warms up bundles beside the running ones
+``fetch_process``  the short-lived process that speaks to the registry
+``directory``      the topics and tables that a bundle needs beside it
+``cache``          verified bundles and the highest sequence seen, across restarts
+``heartbeat``      the thread that says what this worker is doing; ``status`` is the hot thread's part of it
+``process``        puts these together, and ends them in order
+=================  ===================================================================================
 """

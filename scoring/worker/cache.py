@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from scoring.contract.errors import ConfigurationError
+from scoring.contract.errors import ConfigurationError, Unavailable
 
 
 class LiveVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,15 +41,17 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 class Cache:
     """The folder of a worker's memory, and the folder of bundles that the workers of a host share.
 
-    Layout: ``bundles/<manifest digest>/`` and ``workers/<deployment>-<slot>.json``.
+    Layout: ``bundles/<manifest digest>/``, ``workers/<deployment>-<slot>.json`` and ``fetching/<deployment>-<slot>/``.
     """
 
     def __init__(self, root: Path, worker: str) -> None:
+        name = worker.replace("/", "-")
         self._bundles = root / "bundles"
-        self._memory = root / "workers" / f"{worker.replace('/', '-')}.json"
+        self._memory = root / "workers" / f"{name}.json"
+        self._fetching = root / "fetching" / name
         try:
-            self._bundles.mkdir(parents=True, exist_ok=True)
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self._bundles, self._memory.parent, self._fetching):
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigurationError(f"BATON_CACHE_DIR: cannot write to {root}: {error.strerror}") from error
 
@@ -59,17 +61,33 @@ class Cache:
         return folder if folder.is_dir() else None
 
     def scratch(self) -> Path:
-        """A new folder on the same file system, to fetch into."""
-        return Path(tempfile.mkdtemp(prefix=".fetching-", dir=self._bundles))
+        """A new folder on the same file system, to fetch into.
+
+        Raises:
+            Unavailable: this host's disk is in the way, which is not the bundle's fault.
+        """
+        try:
+            return Path(tempfile.mkdtemp(dir=self._fetching))
+        except OSError as error:
+            raise _unwritable(self._fetching, error) from error
+
+    def sweep(self) -> None:
+        """Remove what a killed predecessor was fetching."""
+        for left in self._fetching.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
 
     def keep(self, folder: Path, digest: str) -> Path:
-        """Move a verified bundle to its place; if another worker was faster, its copy stays."""
+        """Move a verified bundle to its place; if another worker was faster, its copy stays.
+
+        Raises:
+            Unavailable: this host's disk is in the way.
+        """
         kept = self._bundles / digest
         try:
             folder.rename(kept)
-        except OSError:
+        except OSError as error:
             if not kept.is_dir():
-                raise
+                raise _unwritable(self._bundles, error) from error
             shutil.rmtree(folder, ignore_errors=True)
         return kept
 
@@ -93,9 +111,13 @@ class Cache:
 
     def remember(self, memory: Memory) -> None:
         """Save the memory, whole or not at all."""
-        handle, name = tempfile.mkstemp(prefix=".memory-", dir=self._memory.parent)
-        with os.fdopen(handle, "wb") as file:
+        written = self._memory.with_suffix(".new")
+        with written.open("wb") as file:
             file.write(msgspec.json.encode(memory))
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(self._memory)
+        written.replace(self._memory)
+
+
+def _unwritable(folder: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"cannot write to {folder}: {error.strerror}")

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
-from scoring.contract.acknowledgement import Acknowledgement
+from scoring.worker.models import Pending
 from scoring.worker.policy import Remedy, kafka_error, remedy
 
 CALL_TIMEOUT_S = 5.0
@@ -35,13 +35,13 @@ class Transaction(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         offsets: next offset per input partition, with the metadata of protocol A.12.
         group: the group metadata captured when the batch was consumed.
-        acknowledgements: those that were produced inside.
+        settles: whose acknowledgements were produced inside.
     """
 
     producer: Producer
     offsets: list[TopicPartition]
     group: Any
-    acknowledgements: tuple[Acknowledgement, ...] = ()
+    settles: tuple[Pending, ...] = ()
 
 
 class Event(msgspec.Struct, frozen=True, eq=False):

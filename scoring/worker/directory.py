@@ -1,20 +1,28 @@
-"""What the broker says about topics: their ids, and whether they are as they must be."""
+"""What a bundle needs beside it: topics that are as they must be, and tables that answer its lookups."""
 
 from typing import Any
 
+import structlog
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from scoring.contract.errors import Unavailable
+from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.manifest import Topics
+from scoring.lookups.port import LookupSource
+from scoring.scorer.scorer import Scorer
+from scoring.topics import Deviation, check_topics
 
 TIMEOUT_S = 2.0
+# A topic that is not there, or has no room for the largest record, aborts its micro-batch for ever (protocol B.8).
+_GRAVE = {"", "max.message.bytes"}
+log = structlog.get_logger()
 
 
 class TopicDirectory:
     """Asks the broker; used by the hot thread (ids, at assignment) and by the fetching thread (checks)."""
 
     def __init__(self, options: dict[str, Any]) -> None:
+        self._options = options
         self._admin = AdminClient(options)
 
     def topic_id(self, topic: str) -> str:
@@ -30,6 +38,47 @@ class TopicDirectory:
             raise Unavailable(f"topic {topic}: its id cannot be read: {error}") from error
 
     def check(self, topics: Topics) -> None:
-        """Raises ConfigurationError or Unavailable where a model's topics are not as they must be (protocol B.8)."""
-        for topic in (topics.input, topics.predictions, topics.dead_letters):
-            self.topic_id(topic)
+        """Hold a model's topics and the control topics against what they must be (protocol B.8).
+
+        Raises:
+            ConfigurationError: a topic is missing or would break the worker; every such deviation is listed.
+            Unavailable: the broker does not answer now.
+        """
+        deviations = check_topics(self._options, [topics]).deviations
+        grave = [deviation.sentence for deviation in deviations if is_grave(deviation)]
+        for deviation in deviations:
+            if not is_grave(deviation):
+                log.warning("topic.deviates", deviation=deviation.sentence)
+        if grave:
+            raise ConfigurationError("topics:\n" + "\n".join(f"  - {sentence}" for sentence in grave))
+
+
+def is_grave(deviation: Deviation) -> bool:
+    """Whether a worker cannot score with it. More output partitions than input ones do no harm."""
+    if deviation.setting == "partitions":
+        return int(deviation.found) < int(deviation.wanted)
+    return deviation.setting in _GRAVE
+
+
+class Surroundings:
+    """Checks, beside the bundle that scores, what a new one needs around it.
+
+    Args:
+        lookups: a source of the fetching thread's own.
+    """
+
+    def __init__(self, directory: TopicDirectory, lookups: LookupSource) -> None:
+        self._directory = directory
+        self._lookups = lookups
+
+    def check(self, scorer: Scorer) -> None:
+        """Look at the topics, and look up what the golden rows' messages need.
+
+        Raises:
+            ConfigurationError: a topic, connection, table or column is not as the bundle needs it.
+            Unavailable: broker or database cannot be reached now.
+        """
+        self._directory.check(scorer.manifest.topics)
+        if scorer.schema.lookups:
+            decoded = scorer.decode([row.message for row in scorer.bundle.golden])
+            self._lookups.resolve(scorer.schema, decoded.columns, len(decoded.rows))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from math import isnan
+from operator import methodcaller
 from typing import TypeGuard, cast
 
 import msgspec
@@ -18,6 +19,11 @@ from scoring.contract.prediction import CORRELATION_HEADERS
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
 
 Headers = list[tuple[str, bytes | None]]
+# Stands for headers that the client cannot read, because a name is not UTF-8.
+UNREADABLE = ("baton-unreadable-headers", None)
+# Not ``message.headers()``: from hot code the interpreter calls that without checking for errors, and the client then
+# hands out a null pointer in place of a name that is not UTF-8.
+_read_headers = methodcaller("headers")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -96,16 +102,17 @@ class Emitter:
             sequence=self._sequence,
         )
         key, value = message.key(), message.value()
-        headers: Headers = [*headers_of(message), *letter.headers()]
-        if record_size_bytes(key, value, headers) > OUTPUT_MAXIMUM_BYTES:
+        own = headers_of(message)
+        headers: Headers = [*own, *letter.headers()]
+        if UNREADABLE in own or record_size_bytes(key, value, headers) > OUTPUT_MAXIMUM_BYTES:
             key, value, headers = None, refer(position, value), [*letter.headers(), (REFERENCE_HEADER, b"1")]
         return Output(self._manifest.topics.dead_letters, position.partition, key, value, headers)
 
     def prediction(self, message: Message, partition: int, value: bytes) -> Output | None:
         """The record of a prediction; None where it does not fit into its topic."""
         key, headers = message.key(), correlation_headers(message)
-        large = len(value) > OUTPUT_MAXIMUM_BYTES // 2
-        if large and record_size_bytes(key, value, headers or ()) > OUTPUT_MAXIMUM_BYTES:
+        maybe_large = headers or len(value) + len(key or b"") > OUTPUT_MAXIMUM_BYTES // 2
+        if maybe_large and record_size_bytes(key, value, headers or ()) > OUTPUT_MAXIMUM_BYTES:
             return None
         return Output(self._manifest.topics.predictions, partition, key, value, headers)
 
@@ -126,15 +133,21 @@ class Emitter:
 
 
 def headers_of(message: Message) -> Headers:
-    """A record's headers, verbatim."""
-    return cast("Headers", message.headers() or [])  # from the broker they are pairs of str and bytes
+    """A record's headers, verbatim; ``[UNREADABLE]`` where a name is not UTF-8.
+
+    The only place that may read them: after it failed, the client's second reading would end the process.
+    """
+    try:
+        return cast("Headers", _read_headers(message) or [])  # from the broker they are pairs of str and bytes
+    except SystemError:
+        message.set_headers([UNREADABLE])
+        return [UNREADABLE]
 
 
 def correlation_headers(message: Message) -> Headers | None:
     """The headers of a record that its answer repeats."""
-    if not message.headers():
-        return None
-    return [(name, value) for name, value in headers_of(message) if name.lower() in CORRELATION_HEADERS] or None
+    headers = headers_of(message)
+    return [(name, value) for name, value in headers if name.lower() in CORRELATION_HEADERS] or None
 
 
 Converter = Callable[[object], object]

@@ -19,7 +19,6 @@ import structlog
 from scoring.contract.acknowledgement import Outcome
 from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
 from scoring.contract.heartbeat import State
-from scoring.contract.manifest import Topics
 from scoring.contract.notice import Kind, Notice
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.golden import check_golden
@@ -30,10 +29,11 @@ from scoring.worker.models import Active, Arrival, Pending, Refused, Retired
 from scoring.worker.policy import Backoff
 
 WARM_UP_RUNS = 3
+STOP_PATIENCE_S = 10.0
 log = structlog.get_logger()
 
 Fetch = Callable[[str, str, Path], None]
-CheckTopics = Callable[[Topics], None]
+Check = Callable[[Scorer], None]
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -45,9 +45,24 @@ class Phase(msgspec.Struct, frozen=True):
 
 
 class _Work(msgspec.Struct, frozen=True):
-    notice: Notice
+    """A sequence to be brought here.
+
+    Attributes:
+        restores: it was live here before the restart.
+        retires: it takes the model out of service.
+    """
+
+    model: str
+    ledger: UUID
+    live: LiveVersion
     noticed_at: datetime
+    restores: bool = False
+    retires: bool = False
     attempt: int = 0
+
+    @property
+    def sequence(self) -> int:
+        return self.live.sequence
 
 
 class Fetching:
@@ -55,7 +70,8 @@ class Fetching:
 
     Args:
         fetch: brings a model version's bundle into a folder; raises Unavailable or BundleRejected.
-        check_topics: raises ConfigurationError or Unavailable where the model's topics are not as they must be.
+        check: raises ConfigurationError or Unavailable where what a bundle needs beside it, topics and tables, is not
+            as it must be.
     """
 
     def __init__(
@@ -64,17 +80,20 @@ class Fetching:
         models: Collection[str],
         cache: Cache,
         fetch: Fetch,
-        check_topics: CheckTopics,
+        check: Check,
         backoff: Backoff | None = None,
     ) -> None:
         self._models = frozenset(models)
         self._cache = cache
         self._fetch = fetch
-        self._check_topics = check_topics
+        self._check = check
         self._backoff = backoff or Backoff()
         self._memory = cache.recall()
+        self._ledger = self._memory.ledger
         self._loaded: dict[str, int] = {}
+        self._topics: dict[str, str] = {}
         self._wanted: dict[str, _Work] = {}
+        self._interrupted: dict[str, _Work] = {}
         self._changed = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="fetching", daemon=True)
@@ -83,6 +102,7 @@ class Fetching:
 
     def start(self) -> None:
         """Bring back what was live before the restart, then start the thread."""
+        self._cache.sweep()
         self._restore()
         self._thread.start()
 
@@ -91,7 +111,7 @@ class Fetching:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(STOP_PATIENCE_S)
 
     @property
     def memory(self) -> Memory:
@@ -105,8 +125,17 @@ class Fetching:
         with self._changed:
             if not self._is_news(notice):
                 return
-            self._wanted[notice.model] = _Work(notice, datetime.now(UTC))
+            self._ledger = notice.ledger
+            replaced = self._wanted.get(notice.model)
+            if replaced is not None and replaced.restores:
+                self._interrupted[notice.model] = replaced
+            self._wanted[notice.model] = _work(notice, datetime.now(UTC))
             self._changed.notify_all()
+
+    def refused(self, model: str, sequence: int) -> bool:
+        """Whether this sequence of a model, or a later one, is the newest and was refused here."""
+        phase = self.phases[model]
+        return phase.state is State.REFUSED and (phase.pending or 0) >= sequence
 
     def settled(self, pending: Pending) -> None:
         """The acknowledgement was committed: from now on nothing at or below this sequence is taken (protocol A.7)."""
@@ -115,48 +144,51 @@ class Fetching:
             live = _live_after(before.live, pending)
             remembered = Remembered(highest=max(before.highest, pending.sequence), live=live)
             self._memory = self._memory.with_model(pending.model, remembered, pending.ledger)
-            self._cache.remember(self._memory)
+            try:
+                self._cache.remember(self._memory)
+            except OSError:  # a full disk must not end the scoring; what is forgotten is fetched again
+                log.exception("memory.unsaved", model=pending.model, sequence=pending.sequence)
 
     def _is_news(self, notice: Notice) -> bool:
-        if self._memory.ledger not in {None, notice.ledger}:
+        if self._ledger not in {None, notice.ledger}:
+            # The other ledger's sequence means nothing here: say it beside what this worker is doing.
             reason = f"notices are of another ledger ({notice.ledger}); if that is right, run: baton adopt-ledger"
-            self.phases[notice.model] = Phase(State.REFUSED, notice.sequence, reason)
+            self.phases[notice.model] = msgspec.structs.replace(self.phases[notice.model], reason=reason)
             log.error("notice.rejected", reason="other-ledger", model=notice.model, ledger=str(notice.ledger))
             return False
         wanted = self._wanted.get(notice.model)
-        if wanted is not None and wanted.notice.sequence >= notice.sequence:
+        if wanted is not None and wanted.sequence >= notice.sequence:
             return False
         if notice.sequence <= self._loaded.get(notice.model, 0):
             return False
         remembered = self._memory.models.get(notice.model, Remembered())
-        # The sequence that was live here may be fetched again when its cached bundle was lost, but nothing older.
-        lost = remembered.live is not None and notice.sequence == remembered.live.sequence
-        return notice.sequence > remembered.highest or lost
+        # After a restart it is said again that the model is out of service.
+        retired = notice.kind is Kind.RETIRE and notice.sequence == remembered.highest and remembered.live is None
+        return notice.sequence > remembered.highest or retired
 
     def _restore(self) -> None:
         for model, remembered in self._memory.models.items():
             live, ledger = remembered.live, self._memory.ledger
             if model not in self._models or live is None or ledger is None:
                 continue
+            work = _Work(model, ledger, live, datetime.now(UTC), restores=True)
             try:
-                active = self._activate(model, ledger, live, datetime.now(UTC))
-            except (BundleRejected, Unavailable, ConfigurationError) as error:
+                self._arrive(work, self._activate(work))
+            except Exception as error:  # then it is fetched again, as if it had never been here
                 log.warning("cache.unusable", model=model, sequence=live.sequence, error=str(error))
-                continue
-            self._arrive(model, live.sequence, active)
+                self._wanted[model] = work
 
     def _run(self) -> None:
         while (work := self._next()) is not None:
-            notice = work.notice
-            self.phases[notice.model] = Phase(State.FETCHING, notice.sequence, f"attempt {work.attempt + 1}")
+            self.phases[work.model] = Phase(State.FETCHING, work.sequence, f"attempt {work.attempt + 1}")
             try:
-                self._arrive(notice.model, notice.sequence, self._prepare(work))
+                self._arrive(work, self._prepare(work))
             except (Unavailable, ConfigurationError) as error:
                 self._retry_later(work, error)
             except BundleRejected as error:
                 self._refuse(work, str(error))
             except Exception as error:  # whatever a bundle makes a library raise is a reason to refuse it
-                log.exception("bundle.unexpected", model=notice.model, sequence=notice.sequence)
+                log.exception("bundle.unexpected", model=work.model, sequence=work.sequence)
                 self._refuse(work, f"{type(error).__name__}: {error}")
 
     def _next(self) -> _Work | None:
@@ -164,78 +196,100 @@ class Fetching:
             self._changed.wait_for(lambda: self._stopped or self._wanted)
             if self._stopped:
                 return None
-            model = next(iter(self._wanted))
-            return self._wanted[model]
+            return min(self._wanted.values(), key=lambda work: work.attempt)  # what is new comes first
 
     def _prepare(self, work: _Work) -> Arrival:
-        notice = work.notice
-        if notice.kind is Kind.RETIRE:
-            return Retired(notice, work.noticed_at)
-        live = LiveVersion(sequence=notice.sequence, version=notice.version, digest=notice.manifest_digest)
-        if self._cache.bundle(live.digest) is None:
-            self._fetch_bundle(notice)
-        try:
-            return self._activate(notice.model, notice.ledger, live, work.noticed_at)
-        except BundleRejected:
-            self._cache.discard(live.digest)
-            raise
+        if work.retires:
+            live = work.live
+            return Retired(work.model, work.ledger, live.sequence, live.version, live.digest, work.noticed_at)
+        if self._cache.bundle(work.live.digest) is not None:
+            try:
+                return self._activate(work)
+            except BundleRejected as error:  # perhaps only the copy here is damaged
+                log.warning("cache.unusable", model=work.model, sequence=work.sequence, error=str(error))
+                self._cache.discard(work.live.digest)
+        self._fetch_bundle(work)
+        return self._activate(work)
 
-    def _fetch_bundle(self, notice: Notice) -> None:
+    def _fetch_bundle(self, work: _Work) -> None:
         scratch = self._cache.scratch()
         try:
-            self._fetch(notice.model, notice.version, scratch)
-            open_bundle(scratch, notice.manifest_digest)
-            self._cache.keep(scratch, notice.manifest_digest)
+            self._fetch(work.model, work.live.version, scratch)
+            open_bundle(scratch, work.live.digest)
+            self._cache.keep(scratch, work.live.digest)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
-    def _activate(self, model: str, ledger: UUID, live: LiveVersion, noticed_at: datetime) -> Active:
+    def _activate(self, work: _Work) -> Active:
+        model, live = work.model, work.live
         folder = self._cache.bundle(live.digest)
         if folder is None:
             raise Unavailable(f"bundle {live.digest} of {model} is not in the cache")
         bundle = open_bundle(folder, live.digest)
         if bundle.manifest.model != model:
             raise BundleRejected(f"bundle {live.digest} is of model {bundle.manifest.model}, not of {model}")
+        self._require_own_topic(model, bundle.manifest.topics.input)
         scorer = Scorer(bundle)
         for _ in range(WARM_UP_RUNS):
             check_golden(scorer)
-        self._check_topics(bundle.manifest.topics)
+        self._check(scorer)
         emitter = Emitter(bundle.manifest, version=live.version, sequence=live.sequence, digest=live.digest)
-        return Active(model, ledger, live.sequence, live.version, live.digest, noticed_at, scorer, emitter)
+        return Active(model, work.ledger, live.sequence, live.version, live.digest, work.noticed_at, scorer, emitter)
 
-    def _arrive(self, model: str, sequence: int, arrival: Arrival) -> None:
+    def _require_own_topic(self, model: str, topic: str) -> None:
+        others = [other for other, taken in self._topics.items() if taken == topic and other != model]
+        if others:
+            raise BundleRejected(f"{model} reads topic {topic}, which {others[0]} reads in this worker")
+
+    def _arrive(self, work: _Work, arrival: Arrival, phase: Phase | None = None) -> None:
         with self._changed:
-            wanted = self._wanted.get(model)
-            if wanted is not None and wanted.notice.sequence <= sequence:
-                del self._wanted[model]
-            self._loaded[model] = sequence
+            wanted = self._wanted.get(work.model)
+            if wanted is not None and wanted.sequence <= work.sequence:
+                del self._wanted[work.model]
+            self._loaded[work.model] = max(work.sequence, self._loaded.get(work.model, 0))
+            if isinstance(arrival, Active):
+                self._topics[work.model] = arrival.topics.input
+            elif isinstance(arrival, Retired):
+                self._topics.pop(work.model, None)
+            self._take_up_again(work.model, arrival)
             state = State.RETIRED if isinstance(arrival, Retired) else State.LIVE
-            self.phases[model] = Phase(state, sequence)
+            self.phases[work.model] = phase or Phase(state, work.sequence)
         self.arrivals.put(arrival)
 
+    def _take_up_again(self, model: str, arrival: Arrival) -> None:
+        """What was live before the restart is still wanted if a newer sequence got in between and was refused."""
+        interrupted = self._interrupted.pop(model, None)
+        if interrupted is not None and isinstance(arrival, Refused):
+            self._wanted.setdefault(model, interrupted)
+
     def _refuse(self, work: _Work, reason: str) -> None:
-        notice = work.notice
-        log.error("bundle.refused", model=notice.model, sequence=notice.sequence, reason=reason)
-        self._arrive(notice.model, notice.sequence, Refused(notice, work.noticed_at, reason))
-        self.phases[notice.model] = Phase(State.REFUSED, notice.sequence, reason)
+        log.error("bundle.refused", model=work.model, sequence=work.sequence, reason=reason)
+        live = work.live
+        refused = Refused(work.model, work.ledger, live.sequence, live.version, live.digest, work.noticed_at, reason)
+        self._arrive(work, refused, Phase(State.REFUSED, work.sequence, reason))
 
     def _retry_later(self, work: _Work, error: Exception) -> None:
-        notice, attempt = work.notice, work.attempt + 1
+        attempt = work.attempt + 1
         wait_s = self._backoff.wait_s(attempt)
-        self.phases[notice.model] = Phase(State.FETCHING, notice.sequence, str(error))
-        log.warning("bundle.unavailable", model=notice.model, sequence=notice.sequence, wait_s=wait_s, error=str(error))
+        self.phases[work.model] = Phase(State.FETCHING, work.sequence, str(error))
+        log.warning("bundle.unavailable", model=work.model, sequence=work.sequence, wait_s=wait_s, error=str(error))
         with self._changed:
-            if self._wanted.get(notice.model) is work:
+            if self._wanted.get(work.model) is work:
                 # Behind the others: one model that cannot be fetched does not hold the others up.
-                del self._wanted[notice.model]
-                self._wanted[notice.model] = msgspec.structs.replace(work, attempt=attempt)
-            self._changed.wait_for(lambda: self._stopped or self._newer(notice), timeout=wait_s)
+                del self._wanted[work.model]
+                self._wanted[work.model] = msgspec.structs.replace(work, attempt=attempt)
+            self._changed.wait_for(lambda: self._stopped or self._newer(work), timeout=wait_s)
 
-    def _newer(self, notice: Notice) -> bool:
+    def _newer(self, than: _Work) -> bool:
         return any(
-            (work.notice.model != notice.model and work.attempt == 0) or work.notice.sequence > notice.sequence
+            work.sequence > than.sequence if work.model == than.model else work.attempt == 0
             for work in self._wanted.values()
         )
+
+
+def _work(notice: Notice, noticed_at: datetime) -> _Work:
+    live = LiveVersion(sequence=notice.sequence, version=notice.version, digest=notice.manifest_digest)
+    return _Work(notice.model, notice.ledger, live, noticed_at, retires=notice.kind is Kind.RETIRE)
 
 
 def _live_after(before: LiveVersion | None, settled: Pending) -> LiveVersion | None:

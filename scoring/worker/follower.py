@@ -8,12 +8,13 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from scoring.contract.envelope import Keyring
-from scoring.contract.errors import EnvelopeRejected
+from scoring.contract.errors import EnvelopeRejected, Rejection
 from scoring.contract.notice import Notice, unseal_notice
 from scoring.contract.topics import NOTICES
 from scoring.worker.emit import headers_of
 
 POLL_S = 0.2
+STOP_PATIENCE_S = 5.0
 log = structlog.get_logger()
 
 
@@ -41,7 +42,7 @@ class Follower:
     def stop(self) -> None:
         """End the thread."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(STOP_PATIENCE_S)
 
     def _run(self) -> None:
         consumer = self._consumer()
@@ -71,6 +72,10 @@ class Follower:
         except EnvelopeRejected as error:
             self.rejected[error.reason.value] += 1
             log.warning("notice.rejected", reason=error.reason.value, offset=message.offset())
+            return
+        except Exception as error:  # whatever somebody else's message makes a library raise must not end this thread
+            self.rejected[Rejection.MALFORMED.value] += 1
+            log.exception("notice.unexpected", error=type(error).__name__, offset=message.offset())
             return
         older = self._newest.get(notice.model)
         if older is None or older.sequence < notice.sequence:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import msgspec
 import structlog
 from confluent_kafka import KafkaException, Producer
 
@@ -24,14 +25,14 @@ def merge(scoring: ModelStatus | None, phase: Phase) -> ModelStatus:
     bundle that is ready but not yet acknowledged still counts as fetching.
     """
     status = scoring or ModelStatus(state=State.WAITING)
-    if status.state in {State.HELD, State.RETIRED}:
+    newest = phase.pending or 0
+    if status.state is State.HELD or (status.state is State.RETIRED and newest <= (status.pending or 0)):
         return status
     if phase.state is State.REFUSED:
         return _with(status, State.REFUSED, phase)
-    newest = phase.pending or 0
     if phase.state is State.FETCHING or newest > (status.sequence or 0):
         return _with(status, State.FETCHING, phase)
-    return status
+    return msgspec.structs.replace(status, reason=status.reason or phase.reason)
 
 
 def _with(status: ModelStatus, state: State, phase: Phase) -> ModelStatus:

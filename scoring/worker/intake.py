@@ -33,6 +33,14 @@ class Batch(msgspec.Struct, frozen=True, eq=False):
         """How many records there are."""
         return sum(map(len, self.by_topic.values()))
 
+    def take_out(self, topic: str) -> dict[Place, int]:
+        """Leave a topic's records out; returns the first offset of each of its partitions."""
+        self.by_topic.pop(topic, None)
+        places = [place for place in self.first if place[0] == topic]
+        for place in places:
+            del self.following[place]
+        return {place: self.first.pop(place) for place in places}
+
 
 def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_s: float) -> Batch:
     """Wait up to ``wait_s`` for a record, then take what is there: no linger when idle, large batches under load.

@@ -7,7 +7,6 @@ import msgspec
 
 from scoring.contract.acknowledgement import Outcome
 from scoring.contract.manifest import Topics
-from scoring.contract.notice import Notice
 from scoring.contract.progress import Progress
 from scoring.scorer.scorer import Scorer
 from scoring.worker.emit import Emitter
@@ -39,7 +38,11 @@ class Active(msgspec.Struct, frozen=True, eq=False):
 class Refused(msgspec.Struct, frozen=True):
     """A bundle that must not score here, and why."""
 
-    notice: Notice
+    model: str
+    ledger: UUID
+    sequence: int
+    version: str
+    digest: str
     noticed_at: datetime
     reason: str
 
@@ -47,14 +50,18 @@ class Refused(msgspec.Struct, frozen=True):
 class Retired(msgspec.Struct, frozen=True):
     """The ledger took the model out of service."""
 
-    notice: Notice
+    model: str
+    ledger: UUID
+    sequence: int
+    version: str
+    digest: str
     noticed_at: datetime
 
 
 Arrival = Active | Refused | Retired
 
 
-class Pending(msgspec.Struct, frozen=True, kw_only=True):
+class Pending(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """An acknowledgement that is to be produced inside the next transaction.
 
     Attributes:
@@ -78,20 +85,33 @@ class ModelTable:
     def __init__(self) -> None:
         self._active: dict[str, Active] = {}
         self._by_topic: dict[str, Active] = {}
-        self.pending: dict[str, Pending] = {}
+        self.pending: list[Pending] = []
         self.live: dict[str, int] = {}
         self.retired: dict[str, int] = {}
         self.given_up: set[str] = set()
 
     def apply(self, arrival: Arrival) -> None:
-        """Take in what the fetching side brought; the acknowledgement becomes pending."""
+        """Take in what the fetching side brought; the acknowledgement becomes pending.
+
+        What it replaces scores nothing any more and is not acknowledged; a refusal is published in any case.
+        """
         match arrival:
             case Active():
                 self._activate(arrival)
-            case Retired(notice=notice):
-                self._forget(notice.model)
-                self.retired[notice.model] = notice.sequence
-        self.pending[_model(arrival)] = _pending(arrival)
+            case Retired(model=model, sequence=sequence):
+                self._forget(model)
+                self.live.pop(model, None)
+                self.retired[model] = sequence
+        pending = _pending(arrival)
+        if pending.outcome is Outcome.LIVE:
+            self.pending = [p for p in self.pending if p.model != pending.model or p.outcome is Outcome.REFUSED]
+        self.pending.append(pending)
+
+    def settle(self, pending: Pending) -> None:
+        """The transaction with this acknowledgement was committed."""
+        self.pending = [other for other in self.pending if other is not pending]
+        if pending.outcome is Outcome.LIVE and not pending.retired:
+            self.live[pending.model] = pending.sequence
 
     def of_topic(self, topic: str) -> Active | None:
         """The bundle that scores the input topic."""
@@ -118,30 +138,15 @@ class ModelTable:
             del self._by_topic[old.topics.input]
 
 
-def _model(arrival: Arrival) -> str:
-    return arrival.model if isinstance(arrival, Active) else arrival.notice.model
-
-
 def _pending(arrival: Arrival) -> Pending:
-    if isinstance(arrival, Active):
-        return Pending(
-            model=arrival.model,
-            ledger=arrival.ledger,
-            sequence=arrival.sequence,
-            version=arrival.version,
-            digest=arrival.digest,
-            noticed_at=arrival.noticed_at,
-            outcome=Outcome.LIVE,
-        )
-    notice, refused = arrival.notice, isinstance(arrival, Refused)
     return Pending(
-        model=notice.model,
-        ledger=notice.ledger,
-        sequence=notice.sequence,
-        version=notice.version,
-        digest=notice.manifest_digest,
+        model=arrival.model,
+        ledger=arrival.ledger,
+        sequence=arrival.sequence,
+        version=arrival.version,
+        digest=arrival.digest,
         noticed_at=arrival.noticed_at,
-        outcome=Outcome.REFUSED if refused else Outcome.LIVE,
+        outcome=Outcome.REFUSED if isinstance(arrival, Refused) else Outcome.LIVE,
         reason=arrival.reason if isinstance(arrival, Refused) else None,
-        retired=not refused,
+        retired=isinstance(arrival, Retired),
     )

@@ -22,6 +22,7 @@ class Pause(Enum):
     HELD = "it needs a newer sequence than is live here"
     OTHER_LEDGER = "its offset was committed under another ledger"
     NO_MODEL = "no bundle of its model is live here"
+    LOOKUP = "its looked-up values cannot be read now"
 
 
 class Partition(msgspec.Struct):
@@ -31,6 +32,7 @@ class Partition(msgspec.Struct):
         next_offset: the next one to score; None until admitted.
         pauses: why it is paused; empty when it is admitted.
         needs: the sequence that its committed metadata names.
+        not_before_s: when it may be admitted again at the earliest, on the monotonic clock.
     """
 
     topic: str
@@ -38,12 +40,18 @@ class Partition(msgspec.Struct):
     topic_id: str | None = None
     next_offset: int | None = None
     needs: Progress = Progress()
+    not_before_s: float = 0.0
     pauses: set[Pause] = msgspec.field(default_factory=lambda: {Pause.UNREAD})
 
     @property
     def admitted(self) -> bool:
         """Whether its records are being scored."""
         return not self.pauses
+
+    @property
+    def placed(self) -> bool:
+        """Whether the next offset that the live sequence scores is known."""
+        return not self.pauses - {Pause.LOOKUP}
 
 
 class Partitions:

@@ -148,8 +148,7 @@ class Pipeline:
     def _abort(self, producer: Producer) -> None:
         while True:
             try:
-                producer.abort_transaction(CALL_TIMEOUT_S)
-                return
+                return producer.abort_transaction(CALL_TIMEOUT_S)
             except KafkaException as error:
                 if remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
                     raise MustExit(f"a transaction cannot be aborted: {error}") from error

@@ -1,19 +1,14 @@
 """One worker process: its parts are put together here, and ended in order."""
 
 import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from uuid import uuid4
 
 import structlog
 from confluent_kafka import KafkaException, Producer
 
-from scoring.contract.errors import BundleRejected, Unavailable
 from scoring.contract.heartbeat import ModelStatus
 from scoring.lookups.sql import SqlLookups
 from scoring.settings import Settings
@@ -26,7 +21,8 @@ from scoring.worker.clients import (
     producer_settings,
     worker_id,
 )
-from scoring.worker.directory import TopicDirectory
+from scoring.worker.directory import Surroundings, TopicDirectory
+from scoring.worker.fetch_process import FetchProcess
 from scoring.worker.fetching import Fetching
 from scoring.worker.follower import Follower
 from scoring.worker.heartbeat import HeartbeatSender, merge
@@ -35,7 +31,6 @@ from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import Backoff, Remedy, kafka_error, remedy
 
 STOP_PATIENCE_S = 30.0
-FETCH_TIMEOUT_S = 300.0
 INITIALISE_TIMEOUT_S = 10.0
 log = structlog.get_logger()
 
@@ -43,26 +38,29 @@ log = structlog.get_logger()
 class Stop:
     """Whether, and since when, the worker was told to stop."""
 
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._since = 0.0
+    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._clock_s = clock_s
+        self._since_s: float | None = None
 
     def request(self) -> None:
-        """Tell the worker to stop. Safe in a signal handler."""
-        self._since = time.monotonic()
-        self._event.set()
+        """Tell the worker to stop; the first time counts. Takes no lock, so it is safe in a signal handler."""
+        if self._since_s is None:
+            self._since_s = self._clock_s()
 
     def requested(self) -> bool:
         """Whether it was told to stop."""
-        return self._event.is_set()
+        return self._since_s is not None
 
     def overdue(self) -> bool:
         """Whether it has been stopping for too long, so that calls that cannot get through are given up."""
-        return self._event.is_set() and time.monotonic() - self._since > STOP_PATIENCE_S
+        return self._since_s is not None and self._clock_s() - self._since_s > STOP_PATIENCE_S
 
     def wait(self, seconds: float) -> bool:
-        """Wait; true at once when told to stop."""
-        return self._event.wait(seconds)
+        """Wait; true soon after it was told to stop."""
+        until_s = self._clock_s() + seconds
+        while not self.requested() and self._clock_s() < until_s:
+            time.sleep(min(0.1, seconds))
+        return self.requested()
 
 
 @contextmanager
@@ -86,12 +84,12 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     made = clients or Clients()
     worker, instance, keyring = worker_id(settings), uuid4().hex, settings.need_keyring()
     structlog.contextvars.bind_contextvars(worker=worker, instance=instance)
-    directory = TopicDirectory(settings.need_kafka())
+    directory, fetch_process = TopicDirectory(settings.need_kafka()), FetchProcess()
     fetching = Fetching(
         models=settings.need_models(),
         cache=Cache(settings.need_cache_dir(), worker),
-        fetch=fetch_in_a_process,
-        check_topics=directory.check,
+        fetch=fetch_process.fetch,
+        check=Surroundings(directory, SqlLookups(settings.need_connection)).check,
     )
     # Both producers are initialised before subscribing: that fences both of a predecessor's ids (protocol B.1).
     producers = _initialised(settings, made, stop)
@@ -127,31 +125,11 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     loop.run()
     log.info("worker.stopping")
     follower.stop()
+    fetch_process.close()
     fetching.stop()
     pipeline.close()
     loop.close()
     heartbeat.stop(left=True)
-
-
-def fetch_in_a_process(model: str, version: str, target: Path) -> None:
-    """Fetch a bundle in a short-lived process, so that the registry's client never enters this one.
-
-    Raises:
-        Unavailable: the registry cannot be reached, or did not answer in time.
-        BundleRejected: it says that there is no such bundle, or that it is not one.
-    """
-    command = [sys.executable, "-m", "scoring.registry.fetch", model, version, str(target)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"the registry did not deliver {model} {version} within {FETCH_TIMEOUT_S:.0f} s") from error
-    if done.returncode == 0:
-        return
-    said = (done.stdout.strip() or done.stderr.strip()).splitlines()
-    reason = f"fetching {model} {version}: {said[-1] if said else f'exit status {done.returncode}'}"
-    if done.returncode == 1:
-        raise BundleRejected(reason)
-    raise Unavailable(reason)
 
 
 def _statuses(loop: Loop, fetching: Fetching) -> dict[str, ModelStatus]:

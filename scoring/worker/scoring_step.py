@@ -8,7 +8,7 @@ import structlog
 from confluent_kafka import Message
 
 from scoring.contract.dead_letter import Reason
-from scoring.contract.errors import Unavailable
+from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.lookups.port import LookupSource
 from scoring.scorer.decode import Failure
 from scoring.worker.emit import Origin, Output
@@ -25,11 +25,11 @@ def outputs_of(
     When the batch fails as a whole it is halved until the culprit is found; the culprit becomes a dead letter.
 
     Raises:
-        Unavailable: a lookup cannot be answered now; the records have to wait.
+        Unavailable, ConfigurationError: a lookup cannot be answered now; the records have to wait.
     """
     try:
         return _outputs(active, messages, topic_id, lookups, at)
-    except Unavailable:
+    except (Unavailable, ConfigurationError):  # not the records' fault: as dead letters they would drain the topic
         raise
     except Exception as error:  # whatever a record makes the model or a library raise condemns that record only
         if len(messages) > 1:

@@ -93,7 +93,7 @@ def test_a_version_that_is_not_there_is_told_with_the_command_that_lists_them(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("version", ["../1", "1/../../x", "", "latest", "1;drop", "-1"])
+@pytest.mark.parametrize("version", ["../1", "1/../../x", "", "latest", "1;drop", "-1", "1\n", "01"])
 def test_what_is_no_version_reaches_nothing(registry: Registry, tmp_path: Path, version: str) -> None:
     make_bundle(tmp_path / "1", 1)
     registry.register("small", tmp_path / "1", {})

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scoring.commands import __path__ as COMMANDS
+from scoring import commands
 from tests.support.bundles import make_bundle, score_of, small_record
 
 PROJECT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def test_every_module_of_the_scoring_side_imports(alone: Path) -> None:
 
 
 def test_every_command_explains_itself(alone: Path) -> None:
-    names = sorted(path.stem.replace("_", "-") for path in Path(COMMANDS[0]).glob("[a-z]*.py"))
+    names = sorted(path.stem.replace("_", "-") for path in Path(commands.__path__[0]).glob("[a-z]*.py"))
     assert "worker" in names
     for name in names:
         assert "Usage: baton" in _output(alone, "-m", "scoring", name, "--help")

@@ -48,7 +48,7 @@ def dying_before_commit() -> None:
             die()
         step(self, doing, action)
 
-    publisher.Publisher._step = call  # type: ignore[method-assign]
+    publisher.Publisher._step = call  # type: ignore[method-assign, assignment]
 
 
 def plan(step: str) -> None:

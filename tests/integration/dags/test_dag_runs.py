@@ -47,6 +47,7 @@ def sound() -> dict[str, Any]:
             holdout_rows=3,
             rows_without_label=0,
             rows_in_gap=0,
+            rows_unscorable=0,
         ),
         "evaluate": results.Evaluated(
             metrics={"rmse": 1.0},
@@ -54,7 +55,7 @@ def sound() -> dict[str, Any]:
             parity=parity,
             rows=3,
         ),
-        "gates": results.Gated(verdicts=(GOOD,), sentence="accepted: every gate passes", red=False),
+        "gates": results.Gated(verdicts=(GOOD,), sentence="accepted: every gate passes", red=False, parent=0),
         "register": results.Registered(version="1", manifest_digest=DIGEST, bundle="/bundle", registry_run="r"),
         "promote": results.Promoted(model="fare", sequence=1, version="1", manifest_digest=DIGEST),
         "announce": results.Announced(sequence=1, version="1"),
@@ -125,7 +126,7 @@ def test_a_good_candidate_goes_all_the_way(run: Run) -> None:
 
 
 def test_a_candidate_that_is_not_good_enough_ends_green_at_refused_with_its_evidence_kept(run: Run) -> None:
-    refused = results.Gated(verdicts=(GOOD, WORSE), sentence="refused by not worse", red=False)
+    refused = results.Gated(verdicts=(GOOD, WORSE), sentence="refused by not worse", red=False, parent=0)
     ended = run({"gates": refused, "promote": AssertionError("must not run")})
     found = states(ended)
     assert ended.state == "success"
@@ -139,7 +140,7 @@ def test_damaged_data_end_red_before_anything_is_trained_and_every_verdict_can_b
         {
             "validate": results.Validated(verdict=DAMAGED, expectations=12, failed=("distance >= 0",)),
             "train": AssertionError("must not run"),
-            "gates": results.Gated(verdicts=(DAMAGED,), sentence="refused by data", red=True),
+            "gates": results.Gated(verdicts=(DAMAGED,), sentence="refused by data", red=True, parent=None),
             "promote": AssertionError("must not run"),
         }
     )

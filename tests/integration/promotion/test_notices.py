@@ -75,7 +75,7 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path: Path, broker: Broker, make_topic: MakeTopic, unique_name: Callable[[str], str]) -> Rig:
-    return Rig(tmp_path, broker, make_topic("notices", **{"cleanup.policy": "compact"}), unique_name("m"))
+    return Rig(tmp_path, broker, make_topic("notices", partitions=1, **{"cleanup.policy": "compact"}), unique_name("m"))
 
 
 def test_the_head_of_the_ledger_is_what_a_reader_finds(rig: Rig) -> None:
@@ -193,8 +193,8 @@ def test_a_notice_that_the_broker_refuses_is_an_error(
     rig: Rig, make_topic: MakeTopic, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rig.decide("1")
-    narrow = make_topic("narrow", **{"max.message.bytes": "200"})
-    with pytest.raises(Unavailable, match="committing the notice|not delivered"):
+    narrow = make_topic("narrow", partitions=1, **{"max.message.bytes": "200"})
+    with pytest.raises(Unavailable, match=r"committing the notice|not delivered"):
         publish_head(rig.model, rig.ledger, KEYRING, rig.kafka, topic=narrow)
     assert capfd.readouterr().err == ""
 

@@ -1,8 +1,10 @@
 """The short-lived process that fetches, and what its caller makes of its end."""
 
 import json
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,17 @@ def test_only_a_stated_refusal_is_a_refusal() -> None:
 def test_an_address_of_no_known_kind_is_a_mistake_of_the_configuration(uri: str) -> None:
     with pytest.raises(ConfigurationError, match="registry"):
         open_registry(uri)
+
+
+def test_a_registry_that_never_answers_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hangs(_: str) -> None:
+        threading.Event().wait()
+
+    monkeypatch.setenv("BATON_REGISTRY_URI", "https://registry.example")
+    monkeypatch.setattr("scoring.registry.fetch.TIMEOUT_S", 1)
+    monkeypatch.setattr("scoring.registry.fetch.open_registry", hangs)
+    assert main(["small", "1", "out"]) == UNAVAILABLE
+    assert "longer than 1 s" in json.loads(capsys.readouterr().out)["reason"]
+    assert signal.alarm(0) == 0, "the alarm outlives the call"

@@ -94,7 +94,7 @@ def test_a_link_in_a_version_is_not_fetched(registry: FolderRegistry, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("model", ["", "..", "a/b", "UPPER", ".hidden"])
+@pytest.mark.parametrize("model", ["", "..", "a/b", "UPPER", ".hidden", "small\n"])
 def test_what_is_no_name_of_a_model_reaches_nothing(registry: FolderRegistry, model: str) -> None:
     with pytest.raises(ConfigurationError, match="not the name of a model"):
         registry.versions(model)

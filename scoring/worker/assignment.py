@@ -1,0 +1,170 @@
+"""Which partitions this worker reads: subscription, rebalances, and admission of partitions (protocol A.12, B.5, B.6).
+
+Every newly assigned partition starts paused. It is admitted once its committed offset and metadata were read and a
+bundle is live here on at least that sequence; admission seeks to the committed offset, so records that slip through
+before are dropped without harm.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from scoring.contract.errors import Unavailable
+from scoring.contract.progress import Progress
+from scoring.worker.models import ModelTable
+from scoring.worker.partitions import Partition, Partitions, Pause, Place, pause_for
+from scoring.worker.policy import BatchFailed
+
+ADMISSION_TIMEOUT_S = 0.2
+# How long an acknowledgement on an idle topic waits for the group's assignment, so that it can name its offsets.
+JOIN_PATIENCE_S = 5.0
+log = structlog.get_logger()
+
+TopicId = Callable[[str], str]
+
+
+class Assignment:
+    """What the consumer is subscribed to and assigned; the hot thread calls everything here.
+
+    Args:
+        topic_id: the id of a topic; raises Unavailable where the broker cannot say now.
+        refused: whether a model's sequence, or a later one, was refused here.
+    """
+
+    def __init__(
+        self, consumer: Consumer, models: ModelTable, topic_id: TopicId, refused: Callable[[str, int], bool]
+    ) -> None:
+        self._consumer = consumer
+        self._models = models
+        self._topic_id = topic_id
+        self._refused = refused
+        self._subscribed: list[str] = []
+        self._subscribed_at_s = 0.0
+        self._admit_at_s = 0.0
+        self.partitions = Partitions()
+
+    def subscribe(self) -> None:
+        """Read the topics of the models that can be scored here, and no others (protocol A.9)."""
+        topics = self._models.topics()
+        if topics == self._subscribed:
+            return
+        log.info("topics.subscribed", topics=topics)
+        self._subscribed, self._subscribed_at_s = topics, time.monotonic()
+        self.partitions.joined = False
+        if topics:
+            self._consumer.subscribe(
+                topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+        else:
+            self._consumer.unsubscribe()
+
+    def complete(self, topic: str) -> bool:
+        """Whether offsets can be named for a topic that is idle: those of its partitions are known, or too slow."""
+        if time.monotonic() - self._subscribed_at_s > JOIN_PATIENCE_S:
+            return True
+        return self.partitions.joined and all(
+            partition.next_offset is not None for partition in self.partitions.of_topic(topic)
+        )
+
+    def admit(self) -> None:
+        """Read committed offsets and metadata of waiting partitions; resume those that may be scored (A.12)."""
+        now_s = time.monotonic()
+        waiting = [partition for partition in self.partitions.waiting() if partition.not_before_s <= now_s]
+        if not waiting or now_s < self._admit_at_s:
+            return
+        unread = [partition for partition in waiting if Pause.UNREAD in partition.pauses]
+        for partition in waiting:
+            if Pause.UNREAD not in partition.pauses:
+                self._judge(partition)
+        try:
+            self._read_committed(unread)
+        except (KafkaException, Unavailable) as error:
+            # Most often somebody's open transaction is in the way; it ends within its timeout.
+            log.debug("partitions.unreadable", error=str(error))
+        if self.partitions.waiting():
+            self._admit_at_s = time.monotonic() + ADMISSION_TIMEOUT_S
+
+    def go_back(self, wait_s: float = 0.0) -> None:
+        """Discard everything fetched; all partitions wait for admission again, for ``wait_s`` at least.
+
+        Nothing may be in flight: admission reads the committed offsets.
+        """
+        self.partitions.reset()
+        everything = [_place(partition) for partition in self.partitions.all()]
+        if everything:
+            self._consumer.pause(everything)
+        self._admit_at_s = time.monotonic() + wait_s
+
+    def put_back(self, first: Mapping[Place, int], wait_s: float) -> None:
+        """Give records that were taken back to the consumer: partitions stand at these offsets again, for later.
+
+        Raises:
+            BatchFailed: the consumer cannot seek; everything has to go back.
+        """
+        for (topic, number), offset in first.items():
+            place = TopicPartition(topic, number, offset)
+            try:
+                self._consumer.pause([place])
+                self._consumer.seek(place)
+            except KafkaException as error:
+                raise BatchFailed(f"{topic}/{number} cannot be put back to {offset}: {error}") from error
+            partition = self.partitions.get(topic, number)
+            if partition is not None:
+                partition.pauses, partition.next_offset = {Pause.LOOKUP}, offset
+                partition.not_before_s = time.monotonic() + wait_s
+
+    # The callbacks only note what happened: a call to the broker could block behind an open transaction (A.12).
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        consumer.incremental_assign(assigned)
+        consumer.pause(assigned)
+        self.partitions.assign(_places(assigned))
+        log.info("partitions.assigned", partitions=_names(assigned))
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        consumer.incremental_unassign(revoked)
+        self.partitions.revoke(_places(revoked))
+        log.info("partitions.revoked", partitions=_names(revoked))
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        self._on_revoke(consumer, lost)
+
+    def _read_committed(self, unread: Sequence[Partition]) -> None:
+        if not unread:
+            return
+        places = [_place(partition) for partition in unread]
+        for partition, found in zip(unread, self._consumer.committed(places, ADMISSION_TIMEOUT_S), strict=True):
+            if found.error is not None:
+                raise KafkaException(found.error)
+            offset = found.offset
+            if offset < 0:  # nothing was committed: start at the beginning, never at -1001 (B.5)
+                offset, _ = self._consumer.get_watermark_offsets(_place(partition), ADMISSION_TIMEOUT_S, cached=False)
+            partition.topic_id = self._topic_id(partition.topic)
+            partition.needs = Progress.decode(found.metadata)
+            self._consumer.seek(TopicPartition(partition.topic, partition.partition, offset))
+            partition.next_offset = offset
+            self._judge(partition)
+
+    def _judge(self, partition: Partition) -> None:
+        """Admit the partition, or note why it has to wait."""
+        active = self._models.of_topic(partition.topic)
+        pause = pause_for(partition.needs, None if active is None else active.progress)
+        partition.pauses = set() if pause is None else {pause}
+        if pause is None:
+            self._consumer.resume([_place(partition)])
+        elif pause is Pause.HELD and active is not None and self._refused(active.model, partition.needs.sequence):
+            log.warning("model.given_up", model=active.model, needs=partition.needs.sequence)
+            self._models.given_up.add(active.model)
+
+
+def _place(partition: Partition) -> TopicPartition:
+    return TopicPartition(partition.topic, partition.partition)
+
+
+def _places(partitions: Sequence[TopicPartition]) -> list[Place]:
+    return [(partition.topic, partition.partition) for partition in partitions]
+
+
+def _names(partitions: Sequence[TopicPartition]) -> list[str]:
+    return [f"{partition.topic}/{partition.partition}" for partition in partitions]

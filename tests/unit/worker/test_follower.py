@@ -1,0 +1,99 @@
+"""The follower: what is believed of the notices, and what is passed on when."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from confluent_kafka import KafkaError, Message
+
+from scoring.contract.envelope import Keyring
+from scoring.contract.notice import Kind, Notice, seal_notice
+from scoring.worker.follower import Follower
+from tests.support.simulated_kafka import message
+
+KEYRING = Keyring("k1", {"k1": b"1" * 32})
+MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
+END = message(None, error=KafkaError(KafkaError._PARTITION_EOF))
+
+
+def notice(sequence: int, model: str = "small") -> Notice:
+    return Notice(
+        ledger=UUID(int=7),
+        model=model,
+        sequence=sequence,
+        kind=Kind.PROMOTE,
+        version=str(sequence),
+        manifest_digest="ab" * 32,
+        decided_at=MOMENT,
+        effective_from=MOMENT,
+    )
+
+
+def sealed(sequence: int, model: str = "small") -> Message:
+    made = seal_notice(notice(sequence, model), source="t", event_id="e", time=MOMENT, keyring=KEYRING)
+    return message(made.value, topic="baton.notices", key=made.key, headers=[*made.headers])
+
+
+def passed_on(*messages: Any) -> tuple[list[tuple[str, int]], Follower]:
+    offered: list[tuple[str, int]] = []
+    follower = Follower(lambda: None, KEYRING, lambda n: offered.append((n.model, n.sequence)))  # type: ignore[arg-type,return-value]
+    for one in messages:
+        follower._take(one)
+    return offered, follower
+
+
+def test_nothing_is_passed_on_before_the_end_was_reached() -> None:
+    assert passed_on(sealed(1), sealed(2))[0] == []
+
+
+def test_after_catching_up_only_the_newest_of_each_model_is_passed_on() -> None:
+    messages = [sealed(1), sealed(1, "other"), sealed(3), sealed(2)]
+    assert passed_on(*messages, END)[0] == [("small", 3), ("other", 1)]
+
+
+def test_after_that_every_notice_is_passed_on_at_once_and_once() -> None:
+    assert passed_on(sealed(1), END, sealed(2), END, sealed(4))[0] == [("small", 1), ("small", 2), ("small", 4)]
+
+
+def test_what_must_not_be_believed_is_counted_and_nothing_else_happens() -> None:
+    good = sealed(5)
+    bad = [
+        message(good.value(), key=good.key()),
+        message(good.value(), key=b"other", headers=good.headers()),
+        message(b"x" + (good.value() or b""), key=good.key(), headers=good.headers()),
+        message(None, key=b"small"),
+        message(b"", key=None),
+    ]
+    offered, follower = passed_on(END, *bad, sealed(6))
+    assert offered == [("small", 6)]
+    assert dict(follower.rejected) == {"unsigned": 2, "wrong-subject": 1, "bad-signature": 1, "tombstone": 1}
+
+
+def test_an_error_of_the_reader_is_survived() -> None:
+    broken = message(None, error=KafkaError(KafkaError._TRANSPORT))
+    assert passed_on(broken, sealed(1), END, broken, sealed(2))[0] == [("small", 1), ("small", 2)]
+
+
+class Odd:
+    """A message that makes the client itself fail."""
+
+    def error(self) -> None:
+        return None
+
+    def offset(self) -> int:
+        return 3
+
+    def key(self) -> bytes:
+        return b"small"
+
+    def value(self) -> bytes:
+        raise RuntimeError("surprise")
+
+    def headers(self) -> None:
+        return None
+
+
+def test_whatever_a_message_makes_the_client_raise_the_next_one_is_read() -> None:
+    offered, follower = passed_on(END, Odd(), sealed(2))
+    assert offered == [("small", 2)]
+    assert follower.rejected["malformed"] == 1

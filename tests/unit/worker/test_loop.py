@@ -1,0 +1,621 @@
+"""The loop on Kafka in memory: what happens between calls that a test on a broker would rarely hit."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import SimpleQueue
+from typing import cast
+from uuid import UUID
+
+import msgspec
+import numpy as np
+import pytest
+
+from scoring.contract.encoder import Column, Columns
+from scoring.contract.envelope import Keyring
+from scoring.contract.errors import ConfigurationError, Unavailable
+from scoring.contract.features import FeatureSchema, LookupField, TableLookup
+from scoring.contract.heartbeat import ModelStatus, State
+from scoring.contract.manifest import Topics
+from scoring.contract.progress import Progress
+from scoring.contract.topics import ACKNOWLEDGEMENTS
+from scoring.scorer.bundle import open_bundle
+from scoring.scorer.scorer import Scorer
+from scoring.worker.emit import Emitter
+from scoring.worker.fetching import Fetching
+from scoring.worker.loop import Loop
+from scoring.worker.models import Active, Arrival, Pending, Refused, Retired
+from scoring.worker.pipeline import Pipeline
+from scoring.worker.policy import MustExit
+from tests.support.bundles import make_bundle, small_record, small_schema
+from tests.support.simulated_kafka import SimulatedBroker, SimulatedConsumer, kafka_error
+
+LEDGER = UUID(int=7)
+MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
+WEATHER = TableLookup(
+    name="weather",
+    connection="warehouse",
+    table="weather",
+    match=(("station", "id"),),
+    valid_at="at",
+    fields=(LookupField(name="wind"),),
+)
+Script = Iterator[None]
+
+
+class NoLookups:
+    """Looks nothing up, or fails as planned."""
+
+    def __init__(self) -> None:
+        self.failures: list[Exception] = []
+        self.asked: list[int] = []
+
+    def resolve(self, schema: FeatureSchema, columns: Columns, rows: int) -> dict[str, Column]:
+        if schema.lookups:
+            self.asked.append(len(columns))
+            if self.failures:
+                raise self.failures.pop(0)
+        return {f"{lookup.name}.{f.name}": np.full(rows, 1.5) for lookup in schema.lookups for f in lookup.fields}
+
+
+class Stage:
+    """A worker's loop with everything around it in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.broker = SimulatedBroker()
+        self.consumer: SimulatedConsumer = self.broker.consumer()
+        self.arrivals: SimpleQueue[Arrival] = SimpleQueue()
+        self.settlements: list[Pending] = []
+        self.refusals: dict[str, int] = {}
+        self.lookups = NoLookups()
+        self.turns = 0
+        self.loop = self._loop()
+
+    # Stands for Fetching.
+    def settled(self, pending: Pending) -> None:
+        self.settlements.append(pending)
+
+    def refused(self, model: str, sequence: int) -> bool:
+        return self.refusals.get(model, 0) >= sequence
+
+    def _loop(self) -> Loop:
+        self.pipeline = Pipeline(self.broker.producers(), lambda: False)
+        return Loop(
+            consumer=self.consumer.as_consumer(),
+            pipeline=self.pipeline,
+            fetching=cast("Fetching", self),
+            lookups=self.lookups,
+            keyring=Keyring("k1", {"k1": b"1" * 32}),
+            topic_id=lambda topic: f"id of {topic}",
+            worker="d/0",
+            instance="i",
+            maximum_batch_records=4,
+            stopping=self._stopping,
+        )
+
+    def active(self, sequence: int, *, model: str = "small", lookups: tuple[TableLookup, ...] = ()) -> Active:
+        folder = self.folder / f"{model}-{sequence}"
+        digest = make_bundle(folder, sequence, model=model, topics=Topics.of(model), schema=small_schema(lookups))
+        scorer = Scorer(open_bundle(folder))
+        emitter = Emitter(scorer.manifest, version=str(sequence), sequence=sequence, digest=digest)
+        return Active(model, LEDGER, sequence, str(sequence), digest, MOMENT, scorer, emitter)
+
+    def feed(self, records: int, *, model: str = "small", partition: int = 0) -> None:
+        values = [msgspec.json.encode(small_record(number)) for number in range(records)]
+        self.broker.feed(values, topic=f"{model}.input", partition=partition)
+
+    def play(self, script: Callable[["Stage"], Script]) -> None:
+        """Run the loop; before each turn the script goes on to its next ``yield``. Where it ends, the loop stops."""
+        self._script = script(self)
+        self.pipeline.start()
+        try:
+            self.loop.run()
+        finally:
+            self.pipeline.close()
+
+    def _stopping(self) -> bool:
+        self.turns += 1
+        assert self.turns < 20_000, f"nothing happens any more: {self.broker.calls[-40:]}"
+        try:
+            next(self._script)
+        except StopIteration:
+            return True
+        return False
+
+    def until(self, condition: Callable[[], bool]) -> Script:
+        while not condition():
+            yield
+
+    # --- looking --------------------------------------------------------------------------------------------------
+
+    def predictions(self, model: str = "small") -> list[tuple[int, int, int]]:
+        """Partition, offset and sequence of each committed prediction, in the order of the output."""
+        values = [json.loads(o.value or b"") for o in self.broker.outputs if o.topic == f"{model}.predictions"]
+        return [(v["input"]["partition"], v["input"]["offset"], v["sequence"]) for v in values]
+
+    def letters(self, model: str = "small") -> int:
+        return sum(output.topic == f"{model}.dead-letters" for output in self.broker.outputs)
+
+    def acknowledgements(self) -> list[tuple[int, str, list[tuple[int, int]]]]:
+        """Sequence, outcome and positions of each committed acknowledgement."""
+        values = [json.loads(o.value or b"")["data"] for o in self.broker.outputs if o.topic == ACKNOWLEDGEMENTS]
+        return [(v["sequence"], v["outcome"], [(p["partition"], p["offset"]) for p in v["positions"]]) for v in values]
+
+    def status(self, model: str = "small") -> ModelStatus:
+        return self.loop.status.get(model, ModelStatus(state=State.WAITING))
+
+    def everything_is_scored_once(self, records: int, model: str = "small") -> bool:
+        return [offset for _, offset, _ in self.predictions(model)] == list(range(records))
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def test_records_are_scored_once_in_order_and_committed_with_their_sequence(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(10)
+        stage.arrivals.put(stage.active(3))
+        yield from stage.until(lambda: len(stage.predictions()) == 10)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(10)
+    offset, metadata = stage.broker.committed["small.input", 0]
+    assert (offset, Progress.decode(metadata)) == (10, Progress(LEDGER, 3))
+    assert stage.acknowledgements() == [(3, "live", [(0, 0)])]
+
+
+def test_the_acknowledgement_names_the_first_offset_that_the_new_sequence_scored(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(6)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 6)
+        stage.arrivals.put(stage.active(2))
+        stage.feed(6)
+        yield from stage.until(lambda: len(stage.predictions()) == 12)
+
+    stage.play(script)
+    assert stage.acknowledgements() == [(1, "live", [(0, 0)]), (2, "live", [(0, 6)])]
+    assert [sequence for _, _, sequence in stage.predictions()] == [1] * 6 + [2] * 6
+
+
+def test_the_acknowledgement_goes_with_the_first_records_even_if_other_partitions_wait(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.broker.inputs["small.input", 1]  # there, empty
+        stage.broker.committed["small.input", 1] = (0, Progress(LEDGER, 9).encode())
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+        yield from stage.until(lambda: len(stage.acknowledgements()) == 1)
+
+    stage.play(script)
+    assert stage.acknowledgements() == [(1, "live", [(0, 0)])]
+    first = stage.broker.outputs[0]
+    assert (first.topic, stage.broker.outputs[4].topic) == ("small.predictions", ACKNOWLEDGEMENTS)
+
+
+def test_an_idle_topic_is_acknowledged_alone(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.broker.inputs["small.input", 0]
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.acknowledgements()) == 1)
+
+    stage.play(script)
+    assert stage.acknowledgements() == [(1, "live", [(0, 0)])]
+    assert [pending.sequence for pending in stage.settlements] == [1]
+
+
+def test_nothing_is_live_before_its_acknowledgement_was_committed(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(2)
+        stage.broker.failures["p0.commit"] = [kafka_error(abortable=True)]
+        stage.broker.failures["p1.commit"] = [kafka_error(abortable=True)]
+        stage.arrivals.put(stage.active(1))
+        while not stage.broker.outputs:
+            assert stage.settlements == []
+            assert stage.loop.status == {}
+            yield
+        yield from stage.until(lambda: bool(stage.loop.status))
+
+    stage.play(script)
+    assert stage.status().sequence == 1
+    assert stage.acknowledgements() == [(1, "live", [(0, 0)])]
+
+
+def test_a_sequence_that_arrives_while_another_one_is_being_acknowledged_gets_its_own(stage: Stage) -> None:
+    """The second acknowledgement's transaction fails: it must come again, and until then the second is not live."""
+
+    def script(stage: Stage) -> Script:
+        gate = stage.broker.gates["p0.commit"] = threading.Event()
+        stage.broker.failures["p1.commit"] = [kafka_error(abortable=True)]
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: f"p0.produce {ACKNOWLEDGEMENTS}" in stage.broker.calls)
+        stage.arrivals.put(stage.active(2))
+        stage.feed(4)
+        yield from stage.until(lambda: f"p1.produce {ACKNOWLEDGEMENTS}" in stage.broker.calls)
+        gate.set()
+        yield from stage.until(lambda: "p1.abort" in stage.broker.calls)
+        assert [pending.sequence for pending in stage.settlements] == [1]
+        yield from stage.until(lambda: [a[0] for a in stage.acknowledgements()] == [1, 2])
+
+    stage.play(script)
+    assert [pending.sequence for pending in stage.settlements] == [1, 2]
+    first_scored = min(offset for _, offset, sequence in stage.predictions() if sequence == 2)
+    assert stage.acknowledgements()[1] == (2, "live", [(0, first_scored)])
+
+
+def test_a_refusal_does_not_take_the_place_of_what_goes_live_at_the_same_time(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.broker.inputs["small.input", 0]
+        stage.arrivals.put(stage.active(5))
+        stage.arrivals.put(Refused("small", LEDGER, 6, "6", "0" * 64, MOMENT, "golden rows differ"))
+        yield from stage.until(lambda: len(stage.acknowledgements()) == 2)
+        yield from stage.until(lambda: stage.status().sequence == 5)
+
+    stage.play(script)
+    assert sorted(stage.acknowledgements()) == [(5, "live", [(0, 0)]), (6, "refused", [])]
+    assert sorted(pending.sequence for pending in stage.settlements) == [5, 6]
+    assert stage.status().sequence == 5
+
+
+def test_what_was_superseded_before_it_scored_is_not_acknowledged(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(3)
+        stage.arrivals.put(stage.active(5))
+        stage.arrivals.put(stage.active(6))
+        yield from stage.until(lambda: len(stage.predictions()) == 3)
+
+    stage.play(script)
+    assert [sequence for sequence, _, _ in stage.acknowledgements()] == [6]
+
+
+CALLS = ["flush", "send_offsets", "commit", "produce"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("passes", range(4))
+def test_whatever_fails_every_record_is_scored_once_in_order(stage: Stage, call: str, passes: int) -> None:
+    for producer in ("p0", "p1"):
+        stage.broker.failures[f"{producer}.{call}"] = [*[None] * passes, kafka_error(abortable=True)]
+
+    def script(stage: Stage) -> Script:
+        stage.feed(40)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) >= 20)
+        stage.arrivals.put(stage.active(2))
+        yield from stage.until(lambda: len(stage.predictions()) >= 40)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(40)
+    assert stage.letters() == 0
+    sequences = [sequence for _, _, sequence in stage.predictions()]
+    assert sequences == sorted(sequences)
+
+
+@pytest.mark.parametrize("call", ["send_offsets", "commit"])
+def test_a_retriable_error_repeats_the_same_call(stage: Stage, call: str) -> None:
+    stage.broker.failures[f"p0.{call}"] = [kafka_error(retriable=True)] * 3
+
+    def script(stage: Stage) -> Script:
+        stage.feed(8)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 8)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(8)
+    assert not any("abort" in call for call in stage.broker.calls)
+
+
+@pytest.mark.parametrize("call", ["begin", "produce", "flush", "send_offsets", "commit", "abort"])
+def test_a_fatal_error_ends_the_process(stage: Stage, call: str) -> None:
+    stage.broker.failures[f"p0.{call}"] = [kafka_error(fatal=True)]
+    if call == "abort":
+        stage.broker.failures["p0.commit"] = [kafka_error(abortable=True)]
+
+    def script(stage: Stage) -> Script:
+        stage.feed(8)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: False)
+
+    with pytest.raises(MustExit):
+        stage.play(script)
+
+
+def test_a_transaction_that_fails_again_and_again_is_tried_ever_more_rarely(stage: Stage) -> None:
+    for producer in ("p0", "p1"):
+        stage.broker.failures[f"{producer}.commit"] = [kafka_error(abortable=True)] * 2
+
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+
+    stage.play(script)
+    turns = [0]  # after each abort, how often the loop went round (in a millisecond or more) before the next one
+    for call in stage.broker.calls:
+        if call.endswith(".abort"):
+            turns.append(0)
+        elif call == "consumer.poll":
+            turns[-1] += 1
+    assert stage.everything_is_scored_once(4)
+    assert len(turns) == 5
+    assert turns[1] < turns[2] < turns[3] < turns[4]
+
+
+# --- admission ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["consumer.committed", "consumer.watermarks", "consumer.seek"])
+def test_a_partition_whose_admission_fails_halfway_is_admitted_later(stage: Stage, call: str) -> None:
+    stage.broker.failures[call] = [None, kafka_error(), kafka_error()]
+
+    def script(stage: Stage) -> Script:
+        for partition in range(3):
+            stage.feed(4, partition=partition)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 12)
+
+    stage.play(script)
+    assert sorted(stage.predictions()) == [(partition, offset, 1) for partition in range(3) for offset in range(4)]
+
+
+def test_an_unknown_topic_id_delays_admission(stage: Stage) -> None:
+    answers: list[Exception | None] = [None, Unavailable("not now"), Unavailable("not now")]
+
+    def topic_id(topic: str) -> str:
+        answer = answers.pop(0) if answers else None
+        if answer is not None:
+            raise answer
+        return f"id of {topic}"
+
+    stage.loop._assignment._topic_id = topic_id
+
+    def script(stage: Stage) -> Script:
+        for partition in range(3):
+            stage.feed(2, partition=partition)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 6)
+
+    stage.play(script)
+    assert {json.loads(o.value or b"")["input"]["topic_id"] for o in stage.broker.outputs[:2]} == {"id of small.input"}
+
+
+def test_a_partition_that_needs_a_newer_sequence_is_held_until_it_is_live(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(8)
+        stage.broker.committed["small.input", 0] = (4, Progress(LEDGER, 2).encode())
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: stage.status().state is State.HELD)
+        assert stage.status().pending == 2
+        assert stage.predictions() == []
+        stage.arrivals.put(stage.active(2))
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+
+    stage.play(script)
+    assert stage.predictions() == [(0, offset, 2) for offset in range(4, 8)]
+
+
+def test_a_worker_that_refused_what_its_partition_needs_lets_go_of_the_topic(stage: Stage) -> None:
+    stage.refusals["small"] = 2
+
+    def script(stage: Stage) -> Script:
+        stage.feed(8)
+        stage.broker.committed["small.input", 0] = (4, Progress(LEDGER, 2).encode())
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: "consumer.unsubscribe" in stage.broker.calls)
+        yield from stage.until(lambda: not stage.consumer.positions)
+        stage.arrivals.put(stage.active(3))
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+
+    stage.play(script)
+    assert stage.predictions() == [(0, offset, 3) for offset in range(4, 8)]
+
+
+def test_offsets_of_another_ledger_hold_a_partition(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(8)
+        stage.broker.committed["small.input", 0] = (4, Progress(UUID(int=8), 1).encode())
+        stage.arrivals.put(stage.active(9))
+        yield from stage.until(lambda: stage.status().state is State.HELD)
+
+    stage.play(script)
+    assert stage.predictions() == []
+    assert stage.status().reason == "its offset was committed under another ledger"
+
+
+# --- rebalances ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_rebalance_aborts_and_goes_back_to_the_committed_offsets(stage: Stage, lost: bool) -> None:
+    def script(stage: Stage) -> Script:
+        for partition in range(2):
+            stage.feed(12, partition=partition)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) >= 4)
+        stage.consumer.go(("small.input", 1), lost=lost)
+        yield from stage.until(lambda: sum(p == 0 for p, _, _ in stage.predictions()) == 12)
+        stage.consumer.come(("small.input", 1))
+        yield from stage.until(lambda: len(stage.predictions()) == 24)
+
+    stage.play(script)
+    for partition in range(2):
+        assert [offset for p, offset, _ in stage.predictions() if p == partition] == list(range(12))
+
+
+def test_a_partition_that_went_and_came_starts_where_somebody_else_stopped(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+        stage.consumer.go(("small.input", 0))
+        yield
+        yield
+        stage.feed(8)
+        stage.broker.committed["small.input", 0] = (9, "")
+        stage.consumer.come(("small.input", 0))
+        yield from stage.until(lambda: len(stage.predictions()) == 7)
+
+    stage.play(script)
+    assert [offset for _, offset, _ in stage.predictions()] == [0, 1, 2, 3, 9, 10, 11]
+
+
+# --- models that go -----------------------------------------------------------------------------------------------
+
+
+def test_a_retired_model_is_committed_and_let_go_of_and_can_come_back(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(8)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) >= 4)
+        stage.feed(20)
+        stage.arrivals.put(Retired("small", LEDGER, 2, "1", "0" * 64, MOMENT))
+        yield from stage.until(lambda: len(stage.acknowledgements()) == 2)
+        yield from stage.until(lambda: stage.status().state is State.RETIRED)
+        yield from stage.until(lambda: not stage.consumer.positions)
+        stopped_at = len(stage.predictions())
+        assert stopped_at < 28
+        stage.arrivals.put(stage.active(3))
+        yield from stage.until(lambda: len(stage.predictions()) == 28)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(28)
+    assert [sequence for sequence, _, _ in stage.acknowledgements()] == [1, 2, 3]
+    assert not any("abort" in call for call in stage.broker.calls)
+
+
+def test_retiring_and_promoting_in_one_breath_loses_nothing(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(30)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) >= 4)
+        stage.arrivals.put(Retired("small", LEDGER, 2, "1", "0" * 64, MOMENT))
+        yield
+        stage.arrivals.put(stage.active(3))
+        yield from stage.until(lambda: len(stage.predictions()) == 30)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(30)
+
+
+def test_retiring_one_model_does_not_disturb_the_other(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(8)
+        stage.feed(8, model="other")
+        stage.arrivals.put(stage.active(1))
+        stage.arrivals.put(stage.active(1, model="other"))
+        yield from stage.until(lambda: len(stage.predictions()) + len(stage.predictions("other")) == 16)
+        stage.arrivals.put(Retired("other", LEDGER, 2, "1", "0" * 64, MOMENT))
+        stage.feed(8)
+        stage.feed(8, model="other")
+        yield from stage.until(lambda: len(stage.predictions()) == 16)
+        yield from stage.until(lambda: stage.status("other").state is State.RETIRED)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(16)
+    assert stage.everything_is_scored_once(8, "other")
+
+
+# --- lookups that fail --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [Unavailable("the database is away"), ConfigurationError("no such table")])
+def test_records_whose_lookups_fail_wait_and_those_of_other_models_do_not(stage: Stage, error: Exception) -> None:
+    stage.lookups.failures = [error] * 3
+
+    def script(stage: Stage) -> Script:
+        stage.feed(12)
+        stage.feed(12, model="other")
+        stage.arrivals.put(stage.active(1, lookups=(WEATHER,)))
+        stage.arrivals.put(stage.active(1, model="other"))
+        yield from stage.until(lambda: len(stage.predictions("other")) == 12)
+        assert stage.predictions() == []
+        stage.feed(12, model="other")
+        yield from stage.until(lambda: len(stage.predictions("other")) == 24)
+        yield from stage.until(lambda: len(stage.predictions()) == 12)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(12)
+    assert stage.everything_is_scored_once(24, "other")
+    assert stage.letters() == 0
+
+
+def test_while_lookups_fail_the_status_says_so(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1, lookups=(WEATHER,)))
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+        stage.lookups.failures = [Unavailable("away")] * 4
+        stage.feed(4)
+        yield from stage.until(lambda: stage.status().reason is not None)
+        assert stage.status().reason == "its looked-up values cannot be read now"
+        assert stage.status().positions[0].offset == 4
+        yield from stage.until(lambda: len(stage.predictions()) == 8)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(8)
+
+
+def test_a_transaction_that_fails_while_lookups_are_away_is_recovered_from(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1, lookups=(WEATHER,)))
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+        stage.feed(4)
+        gate = stage.broker.gates["p1.commit"] = threading.Event()
+        stage.broker.failures["p1.commit"] = [kafka_error(abortable=True)]
+        yield from stage.until(lambda: "p1.flush" in stage.broker.calls)
+        asked = len(stage.lookups.asked)
+        stage.lookups.failures = [Unavailable("away")] * 2
+        stage.feed(4)
+        yield from stage.until(lambda: len(stage.lookups.asked) > asked)
+        gate.set()
+        yield from stage.until(lambda: len(stage.predictions()) == 12)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(12)
+
+
+# --- the end ------------------------------------------------------------------------------------------------------
+
+
+def test_stopping_commits_what_is_in_flight(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(40)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: sum("produce" in call for call in stage.broker.calls) >= 6)
+
+    stage.play(script)
+    scored = len(stage.predictions())
+    assert stage.everything_is_scored_once(scored)
+    assert stage.broker.committed["small.input", 0][0] == scored > 0
+
+
+def test_stopping_while_a_transaction_fails_aborts_it(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1))
+        stage.broker.failures["p0.commit"] = [kafka_error(abortable=True)]
+        yield from stage.until(lambda: "p0.begin" in stage.broker.calls)
+
+    stage.play(script)
+    assert stage.broker.outputs == []
+    assert "p0.abort" in stage.broker.calls
+
+
+def test_an_error_of_the_consumer_that_nobody_expected_ends_the_process(stage: Stage) -> None:
+    stage.broker.failures["consumer.resume"] = [kafka_error()]
+
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: False)
+
+    stage.broker.failures["consumer.poll"] = [None, None, None, kafka_error()]
+    with pytest.raises(MustExit, match="the consumer cannot go on"):
+        stage.play(script)
