@@ -159,6 +159,7 @@ class Tail:
             auto_offset_reset="earliest",
             isolation_level="read_committed",
             enable_partition_eof=True,
+            fetch_wait_max_ms=50,  # the end of a quiet topic is told no sooner than this
         )
         with kafka_errors("opening a reader"):
             self._consumer = Consumer(settings)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from scoring.contract.envelope import Keyring
 from scoring.contract.errors import ConfigurationError
@@ -126,6 +126,8 @@ def read_settings(**overrides: Any) -> Settings:
     """
     try:
         return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except SettingsError as error:  # a variable that must hold JSON does not
+        raise ConfigurationError(f"settings: {error}") from error
     except ValidationError as error:
         lines = [f"  - BATON_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise ConfigurationError("settings:\n" + "\n".join(lines)) from error

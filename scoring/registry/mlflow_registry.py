@@ -205,7 +205,7 @@ class MlflowRegistry:
             return self._client.get_run(run_id)
         run = self._client.create_run(self._experiment(model), run_name=f"{model} {digest[:12]}")
         snapshot = manifest.snapshot
-        shown = {
+        params = {
             "estimator": manifest.estimator[:500],
             "snapshot_sha256": snapshot.sha256,
             "data_start": rfc3339(snapshot.start),
@@ -214,7 +214,7 @@ class MlflowRegistry:
         self._client.log_batch(
             run.info.run_id,
             metrics=[Metric(name, value, run.info.start_time, 0) for name, value in manifest.metrics.items()],
-            params=[Param(name, text) for name, text in shown.items()],
+            params=[Param(name, text) for name, text in params.items()],
         )
         self._client.update_run(run.info.run_id, status="FINISHED")
         return run
@@ -245,11 +245,11 @@ class MlflowRegistry:
             return str(known.experiment_id)
         try:
             return str(self._client.create_experiment(name, artifact_location=artifact_location(self._uri)))
-        except MlflowException as error:
+        except MlflowException:
             known = self._client.get_experiment_by_name(name)  # another process may have been quicker
             if known is None:
                 raise
-            return str(known.experiment_id) if error.error_code == "RESOURCE_ALREADY_EXISTS" else _reraise(error)
+            return str(known.experiment_id)
 
     @contextmanager
     def _session(self) -> Iterator[None]:
@@ -303,7 +303,3 @@ def _mlflow_errors(uri: str) -> Iterator[None]:
 def _sentence(uri: str, error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"registry {shown(uri)}: {text.replace(uri, shown(uri))}"
-
-
-def _reraise(error: Exception) -> str:
-    raise error

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from scoring.worker.partitions import Partitions, Place
 from scoring.worker.policy import MustExit
@@ -63,7 +63,7 @@ def sort(messages: Sequence[Message], partitions: Partitions, group: Any) -> Bat
     for message in messages:
         error = message.error()
         if error is not None:
-            if error.fatal():
+            if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001  # the client's public name for it
                 raise MustExit(f"the consumer cannot go on: {error.str()}") from KafkaException(error)
             log.warning("consumer.error", error=error.str(), code=error.name())
             continue

@@ -1,6 +1,7 @@
 """The ledger on SQLite and on PostgreSQL."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -14,7 +15,7 @@ from scoring.contract.verdict import Judgement, Verdict
 from scoring.promotion.database import open_engine
 from scoring.promotion.ledger import Ledger
 from scoring.promotion.rules import LostRace, RolledBack
-from scoring.promotion.tables import REVISION, VERSION_TABLE
+from scoring.promotion.tables import REVISION, VERSION_TABLE, metadata
 from tests.support.deciders import at_once
 from tests.support.decisions import JANUARY, digest_for, proposal
 from tests.support.postgres import MakeDatabase
@@ -234,3 +235,15 @@ def test_a_missing_sqlite_ledger_is_not_made_by_reading(tmp_path: Path) -> None:
 def test_an_unusable_url_is_a_mistake_of_the_configuration(url: str) -> None:
     with pytest.raises(ConfigurationError, match="ledger's URL"):
         Ledger.open(url)
+
+
+def test_the_migrations_make_the_tables_that_the_queries_are_built_from(ledger: Ledger, ledger_url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    with open_engine(ledger_url).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": False})
+        assert compare_metadata(context, metadata) == []
+    scripts = ScriptDirectory(str(files("scoring.promotion") / "migrations"))
+    assert scripts.get_heads() == [REVISION]

@@ -78,7 +78,7 @@ def place_of_prediction(record: Record) -> Place:
 
 def place_of_letter(record: Record) -> Place:
     """The input record that a dead letter names."""
-    headers = {name: value.decode() for name, value in record.headers}
+    headers = dict(record.headers)
     return int(headers["baton-dead-letter-partition"]), int(headers["baton-dead-letter-offset"])
 
 

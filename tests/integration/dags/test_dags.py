@@ -95,3 +95,15 @@ def test_reading_the_dag_files_loads_no_library_for_data_training_or_kafka(recor
     record_property("parse_s", float(seconds))
     print(f"the DAG files are read in {float(seconds):.2f} s beside Airflow's own import")
     assert loaded == "[]"
+
+
+def test_the_plugin_is_found_and_the_packages_beside_it_are_not_imported_under_bare_names() -> None:
+    program = (
+        "import sys\n"
+        "from airflow import plugins_manager\n"
+        "plugins, errors = plugins_manager._get_plugins()\n"
+        "assert 'baton' in {plugin.name for plugin in plugins} and not errors, (plugins, errors)\n"
+        "bare = {'factory', 'steps', 'request', 'pipeline', 'definition', 'catalog', 'register'} & set(sys.modules)\n"
+        "assert not bare, bare\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -41,6 +41,9 @@ class Stage:
         self.counter = 0
         self._producer = Producer({**kafka, "linger.ms": 0})
 
+    def close(self) -> None:
+        self._producer.close()
+
     def beat(
         self,
         slot: int = 0,
@@ -100,8 +103,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, kafka: Options, unique_name: Callable[[str], str]) -> Stage:
-    return Stage(tmp_path, kafka, unique_name("m"))
+def stage(tmp_path: Path, kafka: Options, unique_name: Callable[[str], str]) -> Iterator[Stage]:
+    made = Stage(tmp_path, kafka, unique_name("m"))
+    yield made
+    made.close()
 
 
 @pytest.fixture

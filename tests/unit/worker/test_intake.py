@@ -54,9 +54,12 @@ def test_an_event_of_the_client_is_survived_and_a_fatal_one_is_not() -> None:
     partitions = admitted(("small.input", 0))
     away = message(None, error=KafkaError(KafkaError._ALL_BROKERS_DOWN))
     assert sort([away, message(b"1")], partitions, None).records == 1
-    fenced = message(None, error=KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", fatal=True))
-    with pytest.raises(MustExit, match="fenced"):
-        sort([message(b"1"), fenced], partitions, None)
+    for fenced in (
+        KafkaError(KafkaError.FENCED_INSTANCE_ID, "fenced", fatal=True),
+        KafkaError(KafkaError._FATAL, "fenced"),  # how a consumer says it: without the flag
+    ):
+        with pytest.raises(MustExit, match="fenced"):
+            sort([message(b"1"), message(None, error=fenced)], partitions, None)
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])

@@ -1,0 +1,107 @@
+"""The command line: every command explains itself, and the exit status says what happened."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from scoring import cli
+from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
+from tests.support.bundles import make_bundle, score_of, small_record
+
+COMMANDS = cli.group.list_commands(click.Context(cli.group))
+
+
+def run(*arguments: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(cli.group, list(arguments), input=stdin)
+
+
+def test_the_commands_of_the_scoring_side_are_there() -> None:
+    assert {
+        "worker",
+        "score",
+        "topics",
+        "ledger",
+        "promote",
+        "rollback",
+        "reconcile",
+        "versions",
+        "adopt-ledger",
+    } <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_command_explains_itself(name: str, option: str) -> None:
+    found = run(name, option)
+    assert found.exit_code == 0, found.output
+    assert found.output.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_line_in_the_list(name: str) -> None:
+    lines = run("--help").output.splitlines()
+    assert any(line.strip().startswith(f"{name} ") and len(line.split()) > 3 for line in lines)
+
+
+def test_help_and_version_import_no_command() -> None:
+    code = "import sys; from scoring.cli import group; group(['--version'], standalone_mode=False); "
+    code += "print(sorted(m for m in sys.modules if m.split('.')[0] in {'mlflow', 'onnxruntime', 'confluent_kafka'}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["worker", "--nonsense"], ["worker", "--slot", "x"], ["score"]])
+def test_wrong_usage_is_exit_status_2(arguments: list[str]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ConfigurationError("mend it"), 2), (Unavailable("away"), 1), (BatonError("refused"), 1)]
+)
+def test_errors_become_one_line_and_an_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, status: int
+) -> None:
+    def fails(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "group", fails)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == status
+    assert capsys.readouterr().err == f"baton: {error}\n"
+
+
+def test_an_entry_point_that_is_no_command_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="is registered as a command of baton but is not one"):
+        cli._as_command(object())
+
+
+def test_the_worker_without_its_settings_says_which(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigurationError, match="BATON_SIGNING_KEYS_FILE is not set"):
+        cli.group(["worker", "--models", "small"], standalone_mode=False)
+
+
+# --- baton score --------------------------------------------------------------------------------------------------
+
+
+def test_records_are_scored_with_a_bundle_on_disk(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle", 1)
+    good = [msgspec.json.encode(small_record(number)) for number in range(3)]
+    found = run("score", str(tmp_path / "bundle"), stdin=b"\n".join([good[0], b"{", good[2]]) + b"\n")
+    assert found.exit_code == 1
+    lines = [msgspec.json.decode(line) for line in found.stdout.splitlines()]
+    assert [line.get("score") for line in lines] == [score_of(1, 0), None, score_of(1, 2)]
+    assert lines[1]["reason"] == "malformed-json"
+    assert run("score", str(tmp_path / "bundle"), stdin=good[0]).exit_code == 0
+
+
+def test_a_damaged_bundle_is_not_scored_with(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle", 1)
+    (tmp_path / "bundle" / "model.onnx").write_bytes(b"damaged")
+    with pytest.raises(BatonError, match="wrong SHA-256"):
+        cli.group(["score", str(tmp_path / "bundle")], standalone_mode=False)

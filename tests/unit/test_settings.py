@@ -1,0 +1,99 @@
+"""Settings: read from the environment only, all mistakes at once, and what is missing is named with its meaning."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from scoring.contract.errors import ConfigurationError
+from scoring.settings import read_settings
+
+
+def test_everything_has_a_default_so_that_each_command_asks_for_what_it_needs() -> None:
+    settings = read_settings()
+    assert (settings.deployment, settings.slot, settings.models) == ("default", 0, ())
+
+
+def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATON_KAFKA_BOOTSTRAP", "broker:9092")
+    monkeypatch.setenv("BATON_KAFKA_OPTIONS", '{"security.protocol": "SSL", "socket.keepalive.enable": true}')
+    monkeypatch.setenv("BATON_MODELS", " flight_delay, upsell ,,")
+    monkeypatch.setenv("BATON_SLOT", "3")
+    monkeypatch.setenv("BATON_CONNECTIONS__WAREHOUSE", "sqlite:////w.db")
+    monkeypatch.setenv("BATON_UNKNOWN", "ignored")
+    settings = read_settings()
+    assert settings.need_kafka() == {
+        "bootstrap.servers": "broker:9092",
+        "security.protocol": "SSL",
+        "socket.keepalive.enable": True,
+    }
+    assert settings.need_models() == ("flight_delay", "upsell")
+    assert settings.slot == 3
+    assert settings.need_connection("warehouse") == settings.need_connection("WAREHOUSE") == "sqlite:////w.db"
+
+
+def test_options_of_a_command_win_and_those_not_given_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATON_SLOT", "3")
+    monkeypatch.setenv("BATON_DEPLOYMENT", "upsell")
+    settings = read_settings(slot=5, deployment=None)
+    assert (settings.slot, settings.deployment) == (5, "upsell")
+
+
+def test_all_mistakes_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {
+        "BATON_SLOT": "-1",
+        "BATON_DEPLOYMENT": "Not a name",
+        "BATON_TRANSACTION_TIMEOUT_MS": "60000",
+        "BATON_SESSION_TIMEOUT_MS": "soon",
+        "BATON_MAXIMUM_BATCH_RECORDS": "0",
+        "BATON_LOG_FORMAT": "xml",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings()
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "settings:"
+    assert {line.removeprefix("  - ").split(":")[0] for line in lines[1:]} == set(wrong)
+
+
+NEEDS = {
+    "need_kafka": "BATON_KAFKA_BOOTSTRAP",
+    "need_keyring": "BATON_SIGNING_KEYS_FILE",
+    "need_ledger_url": "BATON_LEDGER_URL",
+    "need_registry_uri": "BATON_REGISTRY_URI",
+    "need_cache_dir": "BATON_CACHE_DIR",
+    "need_snapshot_dir": "BATON_SNAPSHOT_DIR",
+    "need_models": "BATON_MODELS",
+}
+
+
+@pytest.mark.parametrize("need", NEEDS)
+def test_what_is_missing_is_named(need: str) -> None:
+    with pytest.raises(ConfigurationError, match=NEEDS[need]):
+        getattr(read_settings(), need)()
+
+
+def test_an_unknown_connection_is_named_with_its_variable() -> None:
+    with pytest.raises(ConfigurationError, match="set BATON_CONNECTIONS__WAREHOUSE to its SQLAlchemy URL"):
+        read_settings().need_connection("warehouse")
+
+
+def test_the_keyring_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    monkeypatch.setenv("BATON_SIGNING_KEYS_FILE", str(path))
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        read_settings().need_keyring()
+    path.write_text("{}")
+    with pytest.raises(ConfigurationError, match="signing keys"):
+        read_settings().need_keyring()
+    path.write_text(json.dumps({"active": "k1", "keys": {"k1": base64.b64encode(b"1" * 32).decode()}}))
+    assert read_settings().need_keyring().active == "k1"
+
+
+@pytest.mark.parametrize("options", ["nonsense", "[]", '{"a": [1]}', "7"])
+def test_options_must_be_a_flat_json_object(monkeypatch: pytest.MonkeyPatch, options: str) -> None:
+    monkeypatch.setenv("BATON_KAFKA_OPTIONS", options)
+    with pytest.raises(ConfigurationError, match=r"(?i)kafka_options"):
+        read_settings()
