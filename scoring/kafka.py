@@ -8,7 +8,8 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Self
+from operator import methodcaller
+from typing import Any, Self, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -22,10 +23,16 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 
 from scoring.contract.clock import epoch_ms
-from scoring.contract.envelope import Headers
 from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
 
 Options = Mapping[str, Any]
+RecordHeaders = list[tuple[str, bytes | None]]
+
+# Stands for headers that the client cannot read, because a name is not UTF-8.
+UNREADABLE = ("baton-unreadable-headers", None)
+# Not ``message.headers()``: from hot code the interpreter calls that without checking for errors, and the client then
+# hands out a null pointer in place of a name that is not UTF-8.
+_read_headers = methodcaller("headers")
 
 TIMEOUT_S = 30.0
 # Describing is the first thing that every command does: a broker that is away shows here.
@@ -220,7 +227,13 @@ class Tail:
         self.close()
 
 
-def headers_of(message: Message) -> Headers:
-    """A record's headers with bytes as values; a header without a value is empty."""
-    found: Any = message.headers() or []  # the published type admits what consumed records never hold
-    return [(name, value if isinstance(value, bytes) else b"") for name, value in found]
+def headers_of(message: Message) -> RecordHeaders:
+    """A record's headers, verbatim; ``[UNREADABLE]`` where a name is not UTF-8.
+
+    The only place that may read them: after it failed, the client's second reading would end the process.
+    """
+    try:
+        return cast("RecordHeaders", _read_headers(message) or [])  # from the broker they are pairs of str and bytes
+    except SystemError:
+        message.set_headers([UNREADABLE])
+        return [UNREADABLE]

@@ -6,14 +6,14 @@ from typing import Any
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 from scoring.contract.errors import ConfigurationError, ContractError, DecisionRefused
+from training.errors import SnapshotDamaged, TrainingImpossible
 
 OWNER = "baton"
 TAG = "baton"
 
 # What a person has to change is not tried again.
-RETRY_POLICY = ExceptionRetryPolicy(
-    [RetryRule([ConfigurationError, ContractError, DecisionRefused], RetryAction.FAIL, reason="a retry cannot help")]
-)
+FINAL_ERRORS = (ConfigurationError, ContractError, DecisionRefused, SnapshotDamaged, TrainingImpossible)
+RETRY_POLICY = ExceptionRetryPolicy([RetryRule([*FINAL_ERRORS], RetryAction.FAIL, reason="a retry cannot help")])
 TASK_DEFAULTS: dict[str, Any] = {
     "owner": OWNER,
     "retries": 3,

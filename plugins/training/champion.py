@@ -1,8 +1,11 @@
 """The champion as a baseline: scored through its own bundle on the candidate's holdout rows."""
 
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,7 +13,7 @@ import numpy as np
 from scoring.contract.encoder import Column, Columns, Floats
 from scoring.contract.errors import BatonError, Unavailable
 from scoring.contract.features import FeatureSchema
-from scoring.contract.manifest import Manifest
+from scoring.contract.manifest import Manifest, Source
 from scoring.lookups.database import Engines
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
@@ -90,7 +93,7 @@ def _measured(
         )
     if manifest.output.task is not definition.task:
         raise NoBaseline(f"it is a {manifest.output.task.value} model, the candidate a {definition.task.value} one")
-    scores = scorer.score(_columns_for(manifest, settings, holdout), holdout.rows)
+    scores = scorer.score(_columns_for(manifest, definition, settings, holdout), holdout.rows)
     return msgspec.structs.replace(
         baseline,
         metrics=metrics_of(definition.task, scores, holdout.targets),
@@ -107,14 +110,23 @@ def _champion(settings: Settings, head: LedgerEntry) -> Scorer:
         return Scorer(open_bundle(folder, head.manifest_digest))
 
 
-def _columns_for(manifest: Manifest, settings: Settings, holdout: Holdout) -> Columns:
+def _columns_for(manifest: Manifest, definition: ModelDefinition, settings: Settings, holdout: Holdout) -> Columns:
     """What the champion's own schema reads: from the holdout where that has it, otherwise pulled for it."""
     schema, known = manifest.schema, holdout.schema
     types = known.column_types()
-    has_fields = all(types.get(field.name) is field.type for field in schema.fields)
+    theirs, ours = _origins(manifest.sources), _origins([definition.manifest_source])
+    has_fields = all(
+        types.get(field.name) is field.type and field.name in ours and theirs.get(field.name) == ours[field.name]
+        for field in schema.fields
+    )
     if has_fields and all(lookup in known.lookups for lookup in schema.lookups):
         return holdout.columns
     return _pulled(manifest, settings, holdout)
+
+
+def _origins(sources: Sequence[Source]) -> dict[str, tuple[str, str, str]]:
+    """Connection, table and column by field: a field of the same name may have been another column."""
+    return {field: (source.connection, source.table, column) for source in sources for field, column in source.columns}
 
 
 def _pulled(manifest: Manifest, settings: Settings, holdout: Holdout) -> Columns:
@@ -133,9 +145,15 @@ def _pulled(manifest: Manifest, settings: Settings, holdout: Holdout) -> Columns
 
 def _aligned(found: Columns, key: str, holdout: Holdout) -> Columns:
     """The pulled rows in the order of the holdout's, by their key."""
+    wanted = list(holdout.columns[holdout.schema.key])
+    for where, keys in (("its source", found[key]), ("the holdout", wanted)):
+        counts = Counter[Any](keys)
+        repeated = next((value for value in wanted if counts[value] > 1), None)
+        if repeated is not None:
+            raise NoBaseline(f"{where} has several rows with the key {repeated!r}, which cannot be told apart")
     places = {value: place for place, value in enumerate(found[key])}
     try:
-        order = np.array([places[value] for value in holdout.columns[holdout.schema.key]], dtype=np.intp)
+        order = np.array([places[value] for value in wanted], dtype=np.intp)
     except KeyError as error:
         raise NoBaseline(f"its source has no row with the key {error} of the holdout") from error
     return {name: at(column, order) for name, column in found.items()}

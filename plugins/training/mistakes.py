@@ -1,5 +1,6 @@
 """What is wrong with a model definition: all of it together, before anything runs."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -65,6 +66,12 @@ def _leaks(definition: "ModelDefinition") -> Iterator[str]:
                 yield f"feature {feature.name!r} is a leak: {column!r} is known {late[column]:.0f} s after the event"
     for name in sorted(late.keys() & {definition.key, definition.event_time}):
         yield f"{name!r} is the key or the event time and must be known at the event"
+    delays = defaultdict(set)
+    for field in definition.fields:
+        delays[definition.source.column(field.name)].add(field.known_after_s)
+    for column, found in delays.items():
+        if len(found) > 1:
+            yield f"column {column!r} of the source is read by several fields with another known_after each"
 
 
 def _schema_mistakes(definition: "ModelDefinition") -> Iterator[str]:
@@ -90,11 +97,16 @@ def _schema_mistakes(definition: "ModelDefinition") -> Iterator[str]:
 
 def _label_mistakes(definition: "ModelDefinition") -> Iterator[str]:
     label = definition.label
-    known = {field.name for field in definition.known_fields}
+    column = definition.source.column(label.column)
+    known = [field.name for field in definition.known_fields if definition.source.column(field.name) == column]
     if label.known_after < timedelta(0):
         yield "label: known_after must not be negative"
-    if label.column in known:
-        yield f"label: {label.column!r} is also a field that is known at the event, so nothing is left to predict"
+    if known:
+        names = ", ".join(repr(name) for name in known)
+        yield (
+            f"label: {label.column!r} is also a field that is known at the event, so nothing is left to predict "
+            f"(column {column!r} of the source, read by {names})"
+        )
     if definition.threshold is not None and label.at_least is None:
         yield "threshold: a regression has no decision; leave it out, or give the label at_least"
 

@@ -1,8 +1,9 @@
 """Snapshots: the training data of one pull, immutable Parquet files that are named by the SHA-256 of their content."""
 
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pyarrow.parquet as pq
 
 from scoring.contract.digest import digest_of
 from scoring.contract.encoder import Column, Floats
-from scoring.contract.errors import BatonError
 from scoring.contract.features import FieldType
 from scoring.settings import Settings
 from training.definition import ModelDefinition
+from training.errors import SnapshotDamaged
 from training.results import Pulled, RunRequest, SnapshotRef
 
 _ONE_US = 1e6
@@ -25,10 +26,6 @@ _ARROW_TYPES = {
     FieldType.STRING: pa.string(),
     FieldType.TIME: pa.timestamp("us", tz="UTC"),
 }
-
-
-class SnapshotDamaged(BatonError):
-    """A snapshot is missing, or is not what its name says; pull the interval again."""
 
 
 def snapshot(definition: ModelDefinition, request: RunRequest, settings: Settings, pulled: Pulled) -> SnapshotRef:
@@ -76,13 +73,26 @@ def write_columns(path: Path, columns: Mapping[str, Column], kinds: Mapping[str,
     arrays = {name: _to_arrow(column, kinds[name]) for name, column in columns.items()}
     table = pa.table(arrays).sort_by([(name, "ascending") for name in order])
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.chmod(0o444)
-    partial.replace(path)
+    with _partial(path) as partial:
+        with partial.open("wb") as file:
+            pq.write_table(table, file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.chmod(0o444)
+        partial.replace(path)
+
+
+@contextmanager
+def _partial(path: Path) -> Iterator[Path]:
+    """A new file beside ``path``, gone at the end; and so are those of tries that were killed."""
+    for left in (path.with_suffix(".partial"), *path.parent.glob(f"{path.stem}-*.partial")):
+        left.unlink(missing_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f"{path.stem}-", suffix=".partial", dir=path.parent)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def read_snapshot(ref: SnapshotRef, kinds: Mapping[str, FieldType]) -> dict[str, Column]:

@@ -1,4 +1,4 @@
-"""The run in MLflow: one per run of the pipeline, accepted or refused, with parameters, metrics and verdicts."""
+"""The run in MLflow: one per run of the pipeline and its evidence, accepted or refused, with the verdicts."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 
 from scoring.contract.encoder import Columns, Encoder, Floats
-from scoring.contract.errors import BatonError
 from scoring.contract.features import Category, Feature, FeatureSchema
 from scoring.contract.manifest import Task
 from scoring.contract.verdict import Judgement
@@ -16,6 +15,7 @@ from scoring.settings import Settings
 from training.candidate import Candidate, write_candidate
 from training.compile import Compiled, compile_model, predict
 from training.definition import ModelDefinition
+from training.errors import TrainingImpossible
 from training.pull import column_types, run_folder
 from training.results import RunRequest, SnapshotRef, Trained, Validated
 from training.rows import Mask, Split, split, targets, where
@@ -23,10 +23,6 @@ from training.snapshot import read_snapshot
 
 # The forms of a conversion are compared on this many rows; the parity gate looks at all of them.
 SAMPLE_ROWS = 2_000
-
-
-class TrainingImpossible(BatonError):
-    """The snapshot holds nothing to train on or to judge with; the message says what is missing."""
 
 
 def train(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 
 import click
 import structlog
@@ -39,9 +40,17 @@ def command(deployment: str | None, slot: int | None, models: str | None) -> Non
     settings = read_settings(deployment=deployment, slot=slot, models=models)
     configure_logging(settings.log_format)
     stop = Stop()
+    threading.excepthook = exit_with_the_thread
     try:
         with stop_on_signals(stop):
             run_worker(settings, stop)
     except MustExit as error:
         log.critical("worker.must_exit", error=str(error))
         sys.exit(EXIT_AGAIN)
+
+
+def exit_with_the_thread(death: threading.ExceptHookArgs) -> None:
+    """A worker without one of its threads would go on, deaf or mute; killing it is safe, so that is what happens."""
+    name = death.thread.name if death.thread is not None else "unknown"
+    log.critical("worker.must_exit", thread=name, error=f"{death.exc_type.__name__}: {death.exc_value}")
+    os._exit(EXIT_AGAIN)

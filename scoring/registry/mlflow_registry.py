@@ -17,6 +17,7 @@ from typing import Any
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 import mlflow.artifacts
+import msgspec
 import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -37,7 +38,7 @@ LOADER_MODULE = "scoring.registry.pyfunc"
 RUN_TAG = "baton.mlflow_run"
 # Name of the bundle's folder below ``data/`` of the model version.
 BUNDLE_FOLDER = "bundle"
-# Finds the MLflow run of a pipeline run again.
+# Finds the MLflow run of a pipeline run and its evidence again.
 RUN_KEY_TAG = "baton.run_key"
 # MLflow's own defaults keep a caller waiting for minutes behind a server that is away, draw progress bars, and print
 # links that hold the password. A variable that is set wins.
@@ -152,10 +153,14 @@ class MlflowRegistry:
     ) -> str:
         """Keep the evidence of the pipeline run ``run_id`` as an MLflow run; a retry finds the one that it made.
 
+        A retry with other parameters or metrics (the definition or the data changed) makes a run of its own: MLflow
+        changes no parameter, and a version of the first try keeps the evidence that it was made with.
+
         Returns:
             MLflow's id of the run; under RUN_TAG it makes a version belong to the run.
         """
-        key = digest_of(run_id.encode())  # a run id may hold any character, a filter not
+        # A digest, because a run id may hold any character, a filter not.
+        key = digest_of(msgspec.json.encode([run_id, sorted(params.items()), sorted(metrics.items())]))
         with self._session():
             experiment = self._experiment(model)
             found = self._client.search_runs([experiment], f"tags.`{RUN_KEY_TAG}` = '{key}'", max_results=1)

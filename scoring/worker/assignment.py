@@ -155,7 +155,7 @@ class Assignment:
             self._consumer.resume([_place(partition)])
         elif pause is Pause.HELD and active is not None and self._refused(active.model, partition.needs.sequence):
             log.warning("model.given_up", model=active.model, needs=partition.needs.sequence)
-            self._models.given_up.add(active.model)
+            self._models.given_up[active.model] = partition.needs.sequence
 
 
 def _place(partition: Partition) -> TopicPartition:

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from math import isnan
-from operator import methodcaller
-from typing import TypeGuard, cast
+from typing import TypeGuard
 
 import msgspec
 from confluent_kafka import Message
@@ -17,13 +16,8 @@ from scoring.contract.features import FieldType
 from scoring.contract.manifest import Manifest
 from scoring.contract.prediction import CORRELATION_HEADERS
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
+from scoring.kafka import UNREADABLE, RecordHeaders, headers_of
 
-Headers = list[tuple[str, bytes | None]]
-# Stands for headers that the client cannot read, because a name is not UTF-8.
-UNREADABLE = ("baton-unreadable-headers", None)
-# Not ``message.headers()``: from hot code the interpreter calls that without checking for errors, and the client then
-# hands out a null pointer in place of a name that is not UTF-8.
-_read_headers = methodcaller("headers")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -34,7 +28,7 @@ class Output(msgspec.Struct, frozen=True):
     partition: int
     key: bytes | None
     value: bytes | None
-    headers: Headers | None
+    headers: RecordHeaders | None
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -103,7 +97,7 @@ class Emitter:
         )
         key, value = message.key(), message.value()
         own = headers_of(message)
-        headers: Headers = [*own, *letter.headers()]
+        headers: RecordHeaders = [*own, *letter.headers()]
         if UNREADABLE in own or record_size_bytes(key, value, headers) > OUTPUT_MAXIMUM_BYTES:
             key, value, headers = None, refer(position, value), [*letter.headers(), (REFERENCE_HEADER, b"1")]
         return Output(self._manifest.topics.dead_letters, position.partition, key, value, headers)
@@ -132,19 +126,7 @@ class Emitter:
         return map(b"".join, zip(*parts, strict=True)) if parts else [b""] * rows
 
 
-def headers_of(message: Message) -> Headers:
-    """A record's headers, verbatim; ``[UNREADABLE]`` where a name is not UTF-8.
-
-    The only place that may read them: after it failed, the client's second reading would end the process.
-    """
-    try:
-        return cast("Headers", _read_headers(message) or [])  # from the broker they are pairs of str and bytes
-    except SystemError:
-        message.set_headers([UNREADABLE])
-        return [UNREADABLE]
-
-
-def correlation_headers(message: Message) -> Headers | None:
+def correlation_headers(message: Message) -> RecordHeaders | None:
     """The headers of a record that its answer repeats."""
     headers = headers_of(message)
     return [(name, value) for name, value in headers if name.lower() in CORRELATION_HEADERS] or None

@@ -133,9 +133,12 @@ class Fetching:
             self._changed.notify_all()
 
     def refused(self, model: str, sequence: int) -> bool:
-        """Whether this sequence of a model, or a later one, is the newest and was refused here."""
+        """Whether this sequence of a model will never be live here: it, or a later one, was refused."""
         phase = self.phases[model]
-        return phase.state is State.REFUSED and (phase.pending or 0) >= sequence
+        if phase.state is State.REFUSED and (phase.pending or 0) >= sequence:
+            return True
+        remembered = self._memory.models.get(model, Remembered())  # of before a restart, too
+        return remembered.live is not None and remembered.live.sequence < sequence <= remembered.highest
 
     def settled(self, pending: Pending) -> None:
         """The acknowledgement was committed: from now on nothing at or below this sequence is taken (protocol A.7)."""

@@ -2,7 +2,8 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from uuid import UUID
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
@@ -11,7 +12,7 @@ from scoring.contract.envelope import Keyring
 from scoring.contract.errors import EnvelopeRejected, Rejection
 from scoring.contract.notice import Notice, unseal_notice
 from scoring.contract.topics import NOTICES
-from scoring.worker.emit import headers_of
+from scoring.kafka import headers_of
 
 POLL_S = 0.2
 STOP_PATIENCE_S = 5.0
@@ -22,14 +23,26 @@ class Follower:
     """Reads all notices from the beginning at every start: the topic is compacted, one partition and small.
 
     Nothing is passed on before the end was reached once, so that a worker that missed ten notices goes straight to
-    the newest.
+    the newest. Sequences of two ledgers mean different things and are never compared: of each ledger the newest
+    counts, and without a ledger to follow the one that wrote last (protocol A.7).
+
+    Args:
+        followed: the ledger that this worker follows; None before its first notice.
     """
 
-    def __init__(self, consumer: Callable[[], Consumer], keyring: Keyring, offer: Callable[[Notice], None]) -> None:
+    def __init__(
+        self,
+        consumer: Callable[[], Consumer],
+        keyring: Keyring,
+        offer: Callable[[Notice], None],
+        followed: Callable[[], UUID | None],
+    ) -> None:
         self._consumer = consumer
         self._keyring = keyring
         self._offer = offer
-        self._newest: dict[str, Notice] = {}
+        self._followed = followed
+        self._newest: dict[tuple[str, UUID], Notice] = {}
+        self._last: dict[str, UUID] = {}
         self._caught_up = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
@@ -62,9 +75,18 @@ class Follower:
         else:
             log.warning("notices.unreadable", error=error.str())
         if self._caught_up:
-            for notice in self._newest.values():
+            for notice in self._due():
                 self._offer(notice)
             self._newest.clear()
+            self._last.clear()
+
+    def _due(self) -> Iterator[Notice]:
+        """Per model the newest of the ledger that is followed, then the one of another ledger that wrote last."""
+        followed = self._followed() or next(reversed(self._last.values()), None)
+        for model, last in self._last.items():
+            for ledger in dict.fromkeys((followed, last)):
+                if ledger is not None and (model, ledger) in self._newest:
+                    yield self._newest[model, ledger]
 
     def _read(self, message: Message) -> None:
         try:
@@ -77,6 +99,8 @@ class Follower:
             self.rejected[Rejection.MALFORMED.value] += 1
             log.exception("notice.unexpected", error=type(error).__name__, offset=message.offset())
             return
-        older = self._newest.get(notice.model)
+        self._last.pop(notice.model, None)  # the model whose notice came last stands last
+        self._last[notice.model] = notice.ledger
+        older = self._newest.get((notice.model, notice.ledger))
         if older is None or older.sequence < notice.sequence:
-            self._newest[notice.model] = notice
+            self._newest[notice.model, notice.ledger] = notice

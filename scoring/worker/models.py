@@ -88,7 +88,7 @@ class ModelTable:
         self.pending: list[Pending] = []
         self.live: dict[str, int] = {}
         self.retired: dict[str, int] = {}
-        self.given_up: set[str] = set()
+        self.given_up: dict[str, int] = {}  # by model, the refused sequence that its partitions need
 
     def apply(self, arrival: Arrival) -> None:
         """Take in what the fetching side brought; the acknowledgement becomes pending.
@@ -130,7 +130,7 @@ class ModelTable:
         self._active[active.model] = active
         self._by_topic[active.topics.input] = active
         self.retired.pop(active.model, None)
-        self.given_up.discard(active.model)
+        self.given_up.pop(active.model, None)
 
     def _forget(self, model: str) -> None:
         old = self._active.pop(model, None)

@@ -108,7 +108,9 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
         maximum_batch_records=settings.maximum_batch_records,
         stopping=stop.requested,
     )
-    follower = Follower(lambda: made.consumer(follower_settings(settings)), keyring, fetching.offer)
+    follower = Follower(
+        lambda: made.consumer(follower_settings(settings)), keyring, fetching.offer, lambda: fetching.memory.ledger
+    )
     heartbeat = HeartbeatSender(
         producer=made.producer(heartbeat_settings(settings)),
         keyring=keyring,
@@ -122,10 +124,12 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     fetching.start()
     follower.start()
     heartbeat.start()
-    loop.run()
+    try:
+        loop.run()
+    finally:
+        fetch_process.close()  # it would else outlive this process
     log.info("worker.stopping")
     follower.stop()
-    fetch_process.close()
     fetching.stop()
     pipeline.close()
     loop.close()

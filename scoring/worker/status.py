@@ -23,6 +23,13 @@ def statuses(models: ModelTable, partitions: Partitions, lag: Lag) -> dict[str, 
 def _status(model: str, models: ModelTable, partitions: Partitions, lag: Lag) -> ModelStatus:
     if model in models.retired:
         return ModelStatus(state=State.RETIRED, pending=models.retired[model])
+    if model in models.given_up:
+        return ModelStatus(
+            state=State.REFUSED,
+            sequence=models.live[model],
+            pending=models.given_up[model],
+            reason="it was refused here and the topic needs it, so this worker let go of the topic",
+        )
     active = models.get(model)
     own = [] if active is None else partitions.of_topic(active.topics.input)
     held = [partition for partition in own if partition.pauses & _HELD]

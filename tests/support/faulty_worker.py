@@ -6,7 +6,8 @@
 * ``count``: at which time it comes by (1 is the first),
 * ``open``: count only while so many transactions are open,
 * ``topic``: count only ``produce`` calls to this topic,
-* ``bug``: ``offsets-outside`` commits offsets after the transaction instead of in it,
+* ``bug``: ``offsets-outside`` commits offsets after the transaction instead of in it; others are in ``planted_bugs``,
+* ``linger_ms``: by turn (0 or 1), how long that transactional producer waits before it sends,
 * ``kills``: a file that gets a line for each kill.
 """
 
@@ -21,11 +22,13 @@ from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from scoring.commands.worker import exit_with_the_thread
 from scoring.log import configure_logging
 from scoring.settings import read_settings
 from scoring.worker.clients import Clients, ClientSettings
 from scoring.worker.policy import MustExit
 from scoring.worker.process import Stop, run_worker, stop_on_signals
+from tests.support.planted_bugs import BUGS
 
 PLAN: dict[str, Any] = json.loads(os.environ.get("FAULT_PLAN", "{}"))
 
@@ -81,7 +84,11 @@ class FaultyProducer(Producer):
         plan.reach("begin.after")
 
     def produce(self, topic: str, *arguments: Any, **named: Any) -> Any:
-        return around("produce", super().produce, topic, *arguments, topic=topic, **named)
+        return around("produce", self.send, topic, *arguments, topic=topic, **named)
+
+    def send(self, topic: str, *arguments: Any, **named: Any) -> Any:
+        """What a planted bug replaces."""
+        super().produce(topic, *arguments, **named)
 
     def flush(self, *arguments: Any) -> Any:
         return around("flush", super().flush, *arguments)
@@ -142,14 +149,20 @@ def _consumer(settings: ClientSettings) -> Consumer:
 
 
 def _producer(settings: ClientSettings) -> Producer:
-    return FaultyProducer(settings) if "transactional.id" in settings else Producer(settings)
+    if "transactional.id" not in settings:
+        return Producer(settings)
+    slow = PLAN.get("linger_ms", {}).get(settings["transactional.id"].rpartition("-")[2])
+    return FaultyProducer({**settings, **({"linger.ms": slow} if slow else {})})
 
 
 def main() -> None:
     """Run the worker as ``baton worker`` does."""
     settings = read_settings()
+    if PLAN.get("bug") in BUGS:
+        BUGS[PLAN["bug"]](FaultyProducer)
     configure_logging(settings.log_format)
     stop = Stop()
+    threading.excepthook = exit_with_the_thread
     try:
         with stop_on_signals(stop):
             run_worker(settings, stop, Clients(consumer=_consumer, producer=_producer))

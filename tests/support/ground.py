@@ -63,10 +63,9 @@ class Ground(Arena):
             self.digests[version] = digest
         return digest
 
-    def register_again(self, version: int) -> None:
-        """Replace a version's bundle by a good one and announce it under the same sequence."""
-        shutil.rmtree(self.folder / "registry" / self.model / str(version))
-        self.promote(version)
+    def copy_of_registry(self) -> Path:
+        """Another registry that holds what this one holds now."""
+        return Path(shutil.copytree(self.folder / "registry", self.folder / "registry-1"))
 
     def promote_with_weather(self, version: int) -> None:
         """Promote a version that looks up the wind for a record's color."""
@@ -170,6 +169,17 @@ class Ground(Arena):
 
     def wait_for_exit(self, process: subprocess.Popen[bytes], timeout_s: float = 30.0) -> int:
         return process.wait(timeout_s)
+
+    def wait_for_heartbeats(self, count: int, *, slot: int = 0, timeout_s: float = 30.0) -> None:
+        """Wait until the worker in a slot has sent so many more."""
+        own = f"{self.deployment}/{slot}"
+        before = sum(beat["worker"] == own for beat in self.heartbeats())
+        wait_until(
+            lambda: sum(beat["worker"] == own for beat in self.heartbeats()) >= before + count,
+            timeout_s,
+            f"slot {slot} sends no heartbeat",
+            every_s=0.5,
+        )
 
     def events(self, slot: int = 0) -> list[dict[str, Any]]:
         """The lines of a worker's log that are structured."""

@@ -12,7 +12,7 @@ from scoring.contract.manifest import Task, Topics
 from tests.support.training import ROOT, definition
 from training import field
 from training.catalog import load_definition, load_definitions
-from training.definition import Estimator, Gates, Label, days, months, table_lookup
+from training.definition import Estimator, Gates, Label, Source, days, months, table_lookup
 from training.feature import category, number
 
 
@@ -60,6 +60,30 @@ def test_a_field_that_is_known_late_is_no_part_of_the_input() -> None:
 
 def test_the_label_cannot_also_be_known_at_the_event() -> None:
     assert "nothing is left to predict" in mistakes(fields=[*definition().fields, field.number("fare")])
+
+
+@pytest.mark.parametrize("columns", [{"price": "fare"}, {"fare": "total", "price": "total"}, {"fare": "price"}])
+def test_the_label_cannot_be_known_at_the_event_under_another_name(columns: dict[str, str]) -> None:
+    told = mistakes(
+        source=Source(connection="warehouse", table="trips", columns=columns),
+        fields=[*definition().fields, field.number("price")],
+        features=[number("price")],
+    )
+    assert "nothing is left to predict" in told
+    assert "read by 'price'" in told
+
+
+def test_one_column_cannot_be_known_both_at_the_event_and_later() -> None:
+    late = field.number("tip", known_after=timedelta(minutes=30))
+    source = Source(connection="warehouse", table="trips", columns={"bonus": "tip"})
+    told = mistakes(source=source, fields=[*definition().fields, late, field.number("bonus")])
+    assert "column 'tip' of the source is read by several fields" in told
+
+
+def test_a_field_that_was_renamed_away_from_the_column_of_the_label_is_no_leak() -> None:
+    source = Source(connection="warehouse", table="trips", columns={"fare": "total", "price": "fare"})
+    made = definition(source=source, fields=[*definition().fields, field.number("price")])
+    assert dict(made.manifest_source.columns)["price"] == "fare"
 
 
 @pytest.mark.parametrize(

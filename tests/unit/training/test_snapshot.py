@@ -8,8 +8,9 @@ from scoring.contract.encoder import Column
 from scoring.contract.features import FieldType
 from scoring.settings import Settings
 from tests.support.training import definition, request
+from training.errors import SnapshotDamaged
 from training.results import Pulled, SnapshotRef
-from training.snapshot import SnapshotDamaged, read_snapshot, snapshot, write_columns
+from training.snapshot import read_snapshot, snapshot, write_columns
 
 KINDS = {
     "trip_id": FieldType.STRING,
@@ -69,3 +70,23 @@ def test_a_snapshot_that_was_changed_or_lost_is_not_read(tmp_path: Path) -> None
     path.unlink()
     with pytest.raises(SnapshotDamaged, match="cannot be read"):
         read_snapshot(ref, KINDS)
+
+
+def test_what_a_killed_try_left_behind_does_not_stop_the_next_one(tmp_path: Path) -> None:
+    for name in ("pulled.partial", "pulled-killed.partial"):
+        left = tmp_path / "staged" / name
+        left.parent.mkdir(exist_ok=True)
+        left.write_bytes(b"half")
+        left.chmod(0o444)
+    stored(tmp_path, COLUMNS)
+    assert [path.name for path in (tmp_path / "staged").iterdir()] == ["pulled.parquet"]
+
+
+def test_a_try_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, target: Path) -> None:
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        stored(tmp_path, COLUMNS)
+    assert list((tmp_path / "staged").iterdir()) == []

@@ -21,8 +21,9 @@ from scoring.contract.features import FeatureSchema, Field, FieldType, LookupFie
 from scoring.contract.manifest import Manifest
 from scoring.contract.prediction import Prediction, decode_prediction
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
+from scoring.kafka import UNREADABLE, headers_of
 from scoring.scorer.bundle import open_bundle
-from scoring.worker.emit import UNREADABLE, Emitter, Origin, Output, correlation_headers, headers_of
+from scoring.worker.emit import Emitter, Origin, Output, correlation_headers
 from tests.support.bundles import make_bundle
 from tests.support.simulated_kafka import message
 

@@ -293,6 +293,21 @@ def test_a_refused_sequence_is_not_taken_again(ground: Ground) -> None:
         nothing_arrives(fetching, ground)
 
 
+def test_a_refusal_is_still_known_after_a_restart(ground: Ground) -> None:
+    ground.register(4, golden_error=1e-9)
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(2))
+        go_live(fetching, ground.notice(4))
+    with ground.running() as fetching:
+        assert [fetching.refused("small", sequence) for sequence in (1, 2, 3, 4, 5)] == [
+            False,
+            False,
+            True,
+            True,
+            False,
+        ]
+
+
 def test_another_bundle_than_the_announced_one_is_refused(ground: Ground) -> None:
     ground.register(3)
     ground.digests["small", 3] = "0" * 64

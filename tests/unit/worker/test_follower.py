@@ -1,5 +1,6 @@
 """The follower: what is believed of the notices, and what is passed on when."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -16,9 +17,9 @@ MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 END = message(None, error=KafkaError(KafkaError._PARTITION_EOF))
 
 
-def notice(sequence: int, model: str = "small") -> Notice:
+def notice(sequence: int, model: str = "small", ledger: int = 7) -> Notice:
     return Notice(
-        ledger=UUID(int=7),
+        ledger=UUID(int=ledger),
         model=model,
         sequence=sequence,
         kind=Kind.PROMOTE,
@@ -29,14 +30,15 @@ def notice(sequence: int, model: str = "small") -> Notice:
     )
 
 
-def sealed(sequence: int, model: str = "small") -> Message:
-    made = seal_notice(notice(sequence, model), source="t", event_id="e", time=MOMENT, keyring=KEYRING)
+def sealed(sequence: int, model: str = "small", ledger: int = 7) -> Message:
+    made = seal_notice(notice(sequence, model, ledger), source="t", event_id="e", time=MOMENT, keyring=KEYRING)
     return message(made.value, topic="baton.notices", key=made.key, headers=[*made.headers])
 
 
-def passed_on(*messages: Any) -> tuple[list[tuple[str, int]], Follower]:
+def passed_on(*messages: Any, followed: UUID | None = None) -> tuple[list[tuple[str, int]], Follower]:
     offered: list[tuple[str, int]] = []
-    follower = Follower(lambda: None, KEYRING, lambda n: offered.append((n.model, n.sequence)))  # type: ignore[arg-type,return-value]
+    take: Callable[[Notice], None] = lambda n: offered.append((n.model, n.sequence))  # noqa: E731
+    follower = Follower(lambda: None, KEYRING, take, lambda: followed)  # type: ignore[arg-type,return-value]
     for one in messages:
         follower._take(one)
     return offered, follower
@@ -48,7 +50,17 @@ def test_nothing_is_passed_on_before_the_end_was_reached() -> None:
 
 def test_after_catching_up_only_the_newest_of_each_model_is_passed_on() -> None:
     messages = [sealed(1), sealed(1, "other"), sealed(3), sealed(2)]
-    assert passed_on(*messages, END)[0] == [("small", 3), ("other", 1)]
+    assert sorted(passed_on(*messages, END)[0]) == [("other", 1), ("small", 3)]
+
+
+def test_without_a_ledger_to_follow_the_one_that_wrote_last_counts_whatever_its_sequence() -> None:
+    assert passed_on(sealed(40, ledger=1), sealed(1, ledger=2), END)[0] == [("small", 1)]
+
+
+def test_the_ledger_that_is_followed_counts_although_another_went_further_or_wrote_later() -> None:
+    messages = [sealed(40, ledger=1), sealed(2, ledger=2), END]
+    assert passed_on(*messages, followed=UUID(int=2))[0] == [("small", 2)]
+    assert passed_on(*messages, followed=UUID(int=1))[0] == [("small", 40), ("small", 2)]
 
 
 def test_after_that_every_notice_is_passed_on_at_once_and_once() -> None:

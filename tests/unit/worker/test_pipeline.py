@@ -11,6 +11,7 @@ from scoring.worker.committer import Transaction
 from scoring.worker.emit import Output
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import BatchFailed, MustExit
+from tests.support.arena import wait_until
 from tests.support.simulated_kafka import SimulatedBroker, kafka_error
 
 RECORD = Output("out", 0, b"k", b"v", None)
@@ -101,6 +102,7 @@ def test_a_failure_aborts_the_batch_and_the_one_behind_it(pipeline: Pipeline, br
 def test_aborting_keeps_what_was_committed_meanwhile(pipeline: Pipeline, broker: SimulatedBroker) -> None:
     gate = broker.gates["p0.commit"] = threading.Event()
     run_batch(pipeline)
+    wait_until(lambda: "p0.commit" in broker.calls, 5.0, "the committer never came to its commit")
     threading.Timer(0.02, gate.set).start()
     pipeline.abort()
     assert len(pipeline.committed) == 1

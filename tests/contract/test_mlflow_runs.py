@@ -1,0 +1,47 @@
+"""The evidence of pipeline runs in MLflow."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from scoring.registry.mlflow_registry import RUN_TAG, MlflowRegistry
+from tests.support.bundles import make_bundle
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore::ResourceWarning",
+)
+
+
+def test_a_retry_with_other_parameters_gets_a_run_of_its_own_and_each_version_keeps_its_run(
+    empty_mlflow_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_mlflow_database, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    registry = MlflowRegistry(uri)
+    recorded: list[str] = []
+    for number in (1, 2):
+        make_bundle(tmp_path / str(number), number)
+        for _ in range(2):  # each try, and the same once more
+            run = registry.record(
+                "small",
+                "until '2024'",
+                params={"estimator": f"Ridge(alpha={number})"},
+                metrics={"rmse": 3.0 - number},
+                tags={"baton.outcome": "accepted"},
+            )
+            recorded.append(run)
+            registry.register("small", tmp_path / str(number), {RUN_TAG: run})
+    first, second = recorded[0], recorded[2]
+    assert recorded == [first, first, second, second]
+    assert first != second
+    assert [version.tags[RUN_TAG] for version in registry.versions("small")] == [first, second]
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    for number, run in ((1, first), (2, second)):
+        assert client.get_model_version("small", str(number)).run_id == run
+        data = client.get_run(run).data
+        assert (data.params, data.metrics) == ({"estimator": f"Ridge(alpha={number})"}, {"rmse": 3.0 - number})

@@ -1,0 +1,84 @@
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from scoring.contract.clock import epoch_s
+from scoring.contract.encoder import Columns
+from scoring.contract.manifest import Manifest
+from scoring.settings import Settings
+from tests.support.bundles import small_bundle
+from tests.support.training import END, START, definition
+from training.champion import Holdout, NoBaseline, _columns_for
+
+TABLES = {"trips": (1.0, 2.0), "old_trips": (10.0, 20.0)}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Two rides in both tables, with other miles in the second, and with kilometres."""
+    url = f"sqlite:///{tmp_path / 'warehouse.db'}"
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        for table, miles in TABLES.items():
+            connection.execute(sa.text(f"create table {table} (trip_id text, pickup timestamp, miles real, km real)"))
+            for key, value in zip("ab", miles, strict=True):
+                row = {"key": key, "at": f"{START:%Y-%m-%d %H:%M:%S}.000000", "miles": value, "km": value * 1.6}
+                connection.execute(sa.text(f"insert into {table} values (:key, :at, :miles, :km)"), row)
+    engine.dispose()
+    return Settings(connections={"warehouse": url, "elsewhere": url})
+
+
+def champion(folder: Path, **changes: Any) -> Manifest:
+    """A champion of the same fields that read them from another place."""
+    source = msgspec.structs.replace(definition().manifest_source, **changes)
+    bundle = small_bundle(folder / "bundle")
+    return msgspec.structs.replace(bundle.manifest, schema=definition().schema, sources=(source,))
+
+
+def holdout(keys: str = "ba") -> Holdout:
+    rows = len(keys)
+    columns: Columns = {
+        "trip_id": list(keys),
+        "pickup": np.full(rows, epoch_s(START)),
+        "miles": np.array([TABLES["trips"]["ab".index(key)] for key in keys]),
+    }
+    return Holdout(schema=definition().schema, columns=columns, targets=np.zeros(rows), start=START, end=END)
+
+
+def test_a_champion_of_the_same_columns_is_scored_on_the_holdouts_own(settings: Settings, tmp_path: Path) -> None:
+    rows = holdout()
+    assert _columns_for(champion(tmp_path), definition(), settings, rows) is rows.columns
+
+
+@pytest.mark.parametrize(
+    ("changes", "miles"),
+    [
+        ({"table": "old_trips"}, [20.0, 10.0]),
+        ({"columns": (("trip_id", "trip_id"), ("pickup", "pickup"), ("miles", "km"))}, [3.2, 1.6]),
+        ({"connection": "elsewhere"}, [2.0, 1.0]),
+    ],
+    ids=["table", "column", "connection"],
+)
+def test_a_champion_that_read_its_fields_elsewhere_is_scored_on_what_it_reads(
+    settings: Settings, tmp_path: Path, changes: dict[str, Any], miles: list[float]
+) -> None:
+    rows = holdout()
+    found = _columns_for(champion(tmp_path, **changes), definition(), settings, rows)
+    assert found is not rows.columns
+    assert (found["trip_id"], list(found["miles"])) == (["b", "a"], miles)
+
+
+def test_rows_that_share_a_key_are_no_baseline(settings: Settings, tmp_path: Path) -> None:
+    manifest = champion(tmp_path, table="old_trips")
+    with pytest.raises(NoBaseline, match="the holdout has several rows with the key 'a'"):
+        _columns_for(manifest, definition(), settings, holdout("aa"))
+    engine = sa.create_engine(settings.need_connection("warehouse"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("insert into old_trips select * from old_trips where trip_id = 'b'"))
+    engine.dispose()
+    with pytest.raises(NoBaseline, match="its source has several rows with the key 'b'"):
+        _columns_for(manifest, definition(), settings, holdout())
