@@ -20,6 +20,8 @@ from scoring.worker.policy import BatchFailed
 ADMISSION_TIMEOUT_S = 0.2
 # How long an acknowledgement on an idle topic waits for the group's assignment, so that it can name its offsets.
 JOIN_PATIENCE_S = 5.0
+# Committed offsets that cannot be read so often in a row are no longer just somebody's open transaction.
+TRIES_BEFORE_WARNING = 50
 log = structlog.get_logger()
 
 TopicId = Callable[[str], str]
@@ -81,8 +83,7 @@ class Assignment:
         try:
             self._read_committed(unread)
         except (KafkaException, Unavailable) as error:
-            # Most often somebody's open transaction is in the way; it ends within its timeout.
-            log.debug("partitions.unreadable", error=str(error))
+            self._unreadable(unread, str(error))
         if self.partitions.waiting():
             self._admit_at_s = time.monotonic() + ADMISSION_TIMEOUT_S
 
@@ -115,6 +116,14 @@ class Assignment:
                 partition.pauses, partition.next_offset = {Pause.LOOKUP}, offset
                 partition.not_before_s = time.monotonic() + wait_s
 
+    def _unreadable(self, unread: Sequence[Partition], error: str) -> None:
+        """Most often somebody's open transaction is in the way and ends within its timeout; what lasts is said."""
+        for partition in unread:
+            partition.unreadable += 1
+        tries = max(partition.unreadable for partition in unread)
+        if tries % TRIES_BEFORE_WARNING == 0:
+            log.warning("partitions.unreadable", partitions=_names([_place(p) for p in unread]), error=error)
+
     # The callbacks only note what happened: a call to the broker could block behind an open transaction (A.12).
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         consumer.incremental_assign(assigned)
@@ -144,6 +153,7 @@ class Assignment:
             partition.needs = Progress.decode(found.metadata)
             self._consumer.seek(TopicPartition(partition.topic, partition.partition, offset))
             partition.next_offset = offset
+            partition.unreadable = 0
             self._judge(partition)
 
     def _judge(self, partition: Partition) -> None:

@@ -116,11 +116,11 @@ class Loop:
         outputs: list[Output] = []
         for topic, messages in list(batch.by_topic.items()):
             active = self._models.of_topic(topic)
-            assigned = self._partitions.of_topic(topic)
-            if active is None or not assigned:  # admission lets no such record through
+            topic_id = next((p.topic_id for p in self._partitions.of_topic(topic) if p.topic_id), None)
+            if active is None or topic_id is None:  # admission lets no such record through
                 raise BatchFailed(f"records of {topic} were consumed, but no bundle scores them here")
             try:
-                outputs += outputs_of(active, messages, assigned[0].topic_id or "", self._lookups, now)
+                outputs += outputs_of(active, messages, topic_id, self._lookups, now)
                 del self._outages[topic]
             except (Unavailable, ConfigurationError) as error:
                 self._put_back(batch, topic, error)

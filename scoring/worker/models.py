@@ -110,7 +110,7 @@ class ModelTable:
     def settle(self, pending: Pending) -> None:
         """The transaction with this acknowledgement was committed."""
         self.pending = [other for other in self.pending if other is not pending]
-        if pending.outcome is Outcome.LIVE and not pending.retired:
+        if pending.outcome is Outcome.LIVE and pending.model in self._active:  # it may have been retired meanwhile
             self.live[pending.model] = pending.sequence
 
     def of_topic(self, topic: str) -> Active | None:

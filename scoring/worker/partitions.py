@@ -33,6 +33,7 @@ class Partition(msgspec.Struct):
         pauses: why it is paused; empty when it is admitted.
         needs: the sequence that its committed metadata names.
         not_before_s: when it may be admitted again at the earliest, on the monotonic clock.
+        unreadable: how often in a row its committed offset could not be read.
     """
 
     topic: str
@@ -41,6 +42,7 @@ class Partition(msgspec.Struct):
     next_offset: int | None = None
     needs: Progress = Progress()
     not_before_s: float = 0.0
+    unreadable: int = 0
     pauses: set[Pause] = msgspec.field(default_factory=lambda: {Pause.UNREAD})
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from scoring.contract.acknowledgement import Position
 from scoring.contract.heartbeat import ModelStatus, State
+from scoring.worker.assignment import TRIES_BEFORE_WARNING
 from scoring.worker.models import ModelTable
 from scoring.worker.partitions import Partition, Partitions, Pause
 
@@ -56,4 +57,6 @@ def position(partition: Partition, offset: int) -> Position:
 def _reason(partitions: Sequence[Partition]) -> str | None:
     """Why partitions are not being read, where somebody has to know."""
     reasons = {pause.value for partition in partitions for pause in partition.pauses & {*_HELD, Pause.LOOKUP}}
+    if any(partition.unreadable >= TRIES_BEFORE_WARNING for partition in partitions):
+        reasons.add(f"{Pause.UNREAD.value}, which fails again and again; see the log")
     return "; ".join(sorted(reasons)) or None

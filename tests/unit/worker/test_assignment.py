@@ -1,0 +1,55 @@
+"""Admission that fails again and again is said, and forgotten when it succeeds."""
+
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from scoring.worker import assignment
+from scoring.worker.assignment import TRIES_BEFORE_WARNING, Assignment
+from scoring.worker.models import ModelTable
+from scoring.worker.partitions import Partitions
+from scoring.worker.status import statuses
+
+
+class Refusing:
+    """A consumer that may not read the group's offsets, until it may."""
+
+    allowed = False
+
+    def committed(self, places: list[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
+        if not self.allowed:
+            raise KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
+        return [TopicPartition(place.topic, place.partition, 0) for place in places]
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+@pytest.fixture
+def consumer(monkeypatch: pytest.MonkeyPatch) -> Refusing:
+    monkeypatch.setattr(assignment, "ADMISSION_TIMEOUT_S", 0.0)
+    return Refusing()
+
+
+def assigned(consumer: Refusing) -> tuple[Assignment, Partitions]:
+    made = Assignment(consumer, ModelTable(), lambda _: "id", lambda *_: False)  # type: ignore[arg-type]
+    made.partitions.assign([("small.input", 0)])
+    return made, made.partitions
+
+
+def test_offsets_that_cannot_be_read_for_long_are_counted_until_they_can(consumer: Refusing) -> None:
+    made, partitions = assigned(consumer)
+    for _ in range(TRIES_BEFORE_WARNING):
+        made.admit()
+    (partition,) = partitions.all()
+    assert partition.unreadable == TRIES_BEFORE_WARNING
+    assert not partition.admitted
+    consumer.allowed = True
+    made.admit()
+    assert partition.unreadable == 0
+    assert partition.next_offset == 0
+
+
+def test_a_table_without_live_models_has_no_status() -> None:
+    assert statuses(ModelTable(), Partitions(), lambda _: None) == {}
