@@ -52,8 +52,12 @@ format: venv ## Format the code and mend what the linter can mend
 	.venv/bin/ruff check --fix .
 
 .PHONY: test
-test: venv ## Run all tests, on a broker of their own (ARGS="-k name" for some)
-	@$(RUN) pytest $(ARGS)
+test: venv ## Run the tests, on a broker of their own (ARGS="-k name" for some)
+	@$(RUN) pytest -m "not faults" $(ARGS)
+
+.PHONY: faults
+faults: venv ## Run the long campaigns: outages, frozen processes, planted bugs
+	@$(RUN) pytest -m faults $(ARGS)
 
 .PHONY: test-unit
 test-unit: venv ## Run the tests that need no broker, registry or Airflow
