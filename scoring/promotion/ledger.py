@@ -103,10 +103,13 @@ class Ledger:
             return self._after_conflict(proposal, error)
 
     def _decide(self, connection: sa.Connection, proposal: Proposal) -> LedgerEntry:
-        known = _made_by(connection, proposal.model, proposal.run_id, proposal.manifest_digest)
+        # Read once: between two queries a twin of this task could decide, and would then look like somebody else.
+        past = _all(connection, proposal.model)
+        made = (proposal.run_id, proposal.manifest_digest)
+        known = next((entry for entry in past if (entry.run_id, entry.candidate_id) == made), None)
         if known is not None:
             return _same_decision(known, proposal)
-        check(_all(connection, proposal.model), proposal)
+        check(past, proposal)
         entry = _entry(proposal, database_now(connection))
         connection.execute(entries.insert().values(_row(entry)))
         return entry

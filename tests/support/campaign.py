@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tests.support.arena import PARTITIONS, Arena, kills_of
+from tests.support.arena import PARTITIONS, Arena
 
 POINTS = tuple(
     f"{call}.{when}"
@@ -70,27 +70,32 @@ class Slot:
         self.todo = list(todo)
         self.bug = bug
         self.process: subprocess.Popen[bytes] | None = None
+        self.planned = False
         self.started = 0.0
 
     @property
     def finished(self) -> bool:
         """Whether all plans were carried out and an unplanned worker is running."""
-        return not self.todo and self.process is not None and self.process.poll() is None
+        return not self.todo and not self.planned and self.process is not None and self.process.poll() is None
 
-    def tend(self) -> None:
-        """Start a worker where there is none: the next planned one, at last a healthy one."""
+    def tend(self, *, killing: bool) -> None:
+        """Start a worker where there is none: a planned one while ``killing``, else one that stays healthy."""
         if self.process is not None and self.process.poll() is None:
-            if self.todo and time.monotonic() - self.started > PLAN_PATIENCE_S:
+            if self.todo and self._overdue(killing):
                 self._kill_anyhow(self.process)
             return
-        if self.process is not None and self.todo and self.process.returncode == -9:
+        if self.planned and self.process is not None and self.process.returncode == -9:
             self.todo.pop(0)
-        plan = self.todo[0].as_dict() if self.todo else {}
+        self.planned = killing and bool(self.todo)
+        plan = self.todo[0].as_dict() if self.planned else {}
         self.process = self.arena.start(self.number, {**plan, **({"bug": self.bug} if self.bug else {})})
         self.started = time.monotonic()
 
+    def _overdue(self, killing: bool) -> bool:
+        """A planned worker that does not come by its point, or a healthy one that has had its time."""
+        return killing and (not self.planned or time.monotonic() - self.started > PLAN_PATIENCE_S)
+
     def _kill_anyhow(self, process: subprocess.Popen[bytes]) -> None:
-        """The worker does not come by its point (too little load, say): kill it wherever it is."""
         process.kill()
         process.wait()
         line = {"point": "anywhere", "open": None, "slot": str(self.number)}
@@ -101,19 +106,20 @@ class Slot:
 def run(arena: Arena, slots: Sequence[Slot], *, swaps: int, records_per_s: int, timeout_s: float) -> float:
     """Feed and tend until every plan was carried out and every version was promoted; returns how long it took.
 
-    Versions are promoted one after the other, each after a further share of the kills.
+    Versions are promoted one after the other, each after a further share of the kills and once the one before
+    scores; kills wait where they are ahead of the swaps, so that both go on together.
     """
     started = fed = time.monotonic()
     kills = sum(len(slot.todo) for slot in slots)
     version = 0
     while time.monotonic() - started < timeout_s:
-        for slot in slots:
-            slot.tend()
-        done = len(kills_of(arena.kills))
-        due = version < swaps + 1 and done >= kills * version // (swaps + 1)
-        if due and (version == 0 or _scores(arena, slots, version)):
+        done = kills - sum(len(slot.todo) for slot in slots)
+        behind = version < swaps + 1 and done >= kills * version // (swaps + 1)
+        if behind and (version == 0 or _scores(arena, slots, version)):
             version += 1
             arena.promote(version)
+        for slot in slots:
+            slot.tend(killing=not behind)
         if time.monotonic() - fed > BURST_S:  # bursts, so that transactions overlap
             arena.feed(int(records_per_s * BURST_S))
             for partition in range(PARTITIONS):
