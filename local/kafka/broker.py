@@ -200,7 +200,7 @@ class Broker:
 
 def _format(jars: Path, config: BrokerConfig) -> None:
     cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    storage_tool = ["format", "--ignore-formatted", "-t", cluster_id, "-c", str(config.properties_file)]
+    storage_tool = ["format", "--ignore-formatted", f"--cluster-id={cluster_id}", "-c", str(config.properties_file)]
     command = java_command(jars, "kafka.tools.StorageTool", *storage_tool, heap="256m")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
