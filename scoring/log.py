@@ -4,6 +4,13 @@ import sys
 
 import structlog
 
+_identity: dict[str, str] = {}
+
+
+def identify(**fields: str) -> None:
+    """Name this process in every line that any of its threads logs from now on."""
+    _identity.update(fields)
+
 
 def configure_logging(log_format: str) -> None:
     """Set up structlog: ``json`` for machines, ``console`` for people."""
@@ -14,7 +21,7 @@ def configure_logging(log_format: str) -> None:
     )
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _add_identity,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -22,5 +29,10 @@ def configure_logging(log_format: str) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info"),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a cached logger would outlive a later call of this function
     )
+
+
+def _add_identity(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Structlog's own context variables belong to one thread; what names the process holds for all of them."""
+    return {**_identity, **event}

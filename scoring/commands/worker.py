@@ -11,10 +11,10 @@ from scoring.log import configure_logging
 from scoring.settings import read_settings
 from scoring.worker.policy import MustExit
 from scoring.worker.process import Stop, run_worker, stop_on_signals
+from scoring.worker.watchdog import EXIT_AGAIN
 
 # With busy neighbours OpenMP's spinning costs up to a second per call; one worker uses one core.
 SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-EXIT_AGAIN = 70
 log = structlog.get_logger()
 
 
@@ -46,7 +46,15 @@ def command(deployment: str | None, slot: int | None, models: str | None) -> Non
             run_worker(settings, stop)
     except MustExit as error:
         log.critical("worker.must_exit", error=str(error))
-        sys.exit(EXIT_AGAIN)
+        _leave(EXIT_AGAIN)
+    _leave(0)
+
+
+def _leave(status: int) -> None:
+    """End the process at once: taking clients apart can hang where one of their calls does."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def exit_with_the_thread(death: threading.ExceptHookArgs) -> None:

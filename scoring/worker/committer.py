@@ -6,10 +6,11 @@ next transaction's records follow the failed one's.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from enum import Enum
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from confluent_kafka import KafkaException, Producer, TopicPartition
@@ -18,6 +19,11 @@ from scoring.worker.models import Pending
 from scoring.worker.policy import Remedy, kafka_error, remedy
 
 CALL_TIMEOUT_S = 5.0
+# A call that takes that much longer than its timeout never returns.
+HUNG_AFTER_S = 10.0
+
+
+Result = TypeVar("Result")
 
 
 class Stage(Enum):
@@ -61,8 +67,10 @@ class Committer:
             worker that was told to stop while the broker is away.
     """
 
-    def __init__(self, abandoned: Callable[[], bool]) -> None:
+    def __init__(self, abandoned: Callable[[], bool], clock_s: Callable[[], float] = time.monotonic) -> None:
         self._abandoned = abandoned
+        self._clock_s = clock_s
+        self._called_at_s: float | None = None
         self._transactions: SimpleQueue[Transaction | None] = SimpleQueue()
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._bouncing = threading.Event()
@@ -82,6 +90,11 @@ class Committer:
             return self._events.get_nowait() if timeout_s is None else self._events.get(timeout=timeout_s)
         except Empty:
             return None
+
+    def hung(self) -> bool:
+        """Whether the thread is in a call to the client that will never return."""
+        called_at_s = self._called_at_s
+        return called_at_s is not None and self._clock_s() - called_at_s > CALL_TIMEOUT_S + HUNG_AFTER_S
 
     def bounce(self) -> None:
         """From now on, give every transaction back that has not come to its commit."""
@@ -112,7 +125,7 @@ class Committer:
 
     def _commit(self, transaction: Transaction) -> None:
         producer = transaction.producer
-        while producer.flush(CALL_TIMEOUT_S):
+        while self._call(lambda: producer.flush(CALL_TIMEOUT_S)):
             self._give_way()
         self._give_way()
         self._events.put(Event(Stage.FLUSHED, transaction))
@@ -127,10 +140,17 @@ class Committer:
         """A retriable error means the same call again (protocol B.5); a commit that timed out is resumed by commit."""
         while True:
             try:
-                return call()
+                return self._call(call)
             except KafkaException as error:
                 if remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
                     raise
+
+    def _call(self, call: Callable[[], Result]) -> Result:
+        self._called_at_s = self._clock_s()
+        try:
+            return call()
+        finally:
+            self._called_at_s = None
 
     def _give_way(self) -> None:
         if self._bouncing.is_set() or self._abandoned():

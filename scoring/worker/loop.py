@@ -43,6 +43,7 @@ class Loop:
     Args:
         topic_id: the id of a topic; raises Unavailable where the broker cannot say now.
         stopping: true once the worker was told to stop.
+        beat: called at each turn.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Loop:
         instance: str,
         maximum_batch_records: int,
         stopping: Callable[[], bool],
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._consumer = consumer
         self._pipeline = pipeline
@@ -68,6 +70,7 @@ class Loop:
         self._instance = instance
         self._maximum_batch_records = maximum_batch_records
         self._stopping = stopping
+        self._beat = beat
         self._models = ModelTable()
         self._assignment = Assignment(consumer, self._models, topic_id, fetching.refused)
         self._partitions = self._assignment.partitions
@@ -98,6 +101,7 @@ class Loop:
             raise MustExit(f"the consumer cannot go on: {error}") from error
 
     def _turn(self) -> None:
+        self._beat()
         self._between_batches()
         batch = take(self._consumer, self._partitions, self._maximum_batch_records, IDLE_WAIT_S)
         if self._partitions.rebalanced:

@@ -23,11 +23,18 @@ class Pipeline:
     Args:
         producers: P0 and P1, both initialised.
         abandoned: true gives up on calls that cannot get through, for a worker that was told to stop.
+        beat: called while waiting, to say that this is a wait and no hang.
     """
 
-    def __init__(self, producers: tuple[Producer, Producer], abandoned: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        producers: tuple[Producer, Producer],
+        abandoned: Callable[[], bool],
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self._producers = producers
         self._abandoned = abandoned
+        self._beat = beat
         self._committer = Committer(abandoned)
         self._submitted: list[Transaction] = []
         self._unflushed: Transaction | None = None
@@ -101,6 +108,7 @@ class Pipeline:
         """
         while (event := self._committer.event()) is not None:
             self._take(event)
+        self._look_for_a_hang()
 
     def drain(self) -> None:
         """Wait until everything in flight is committed.
@@ -135,7 +143,7 @@ class Pipeline:
         """Wait for the last word on every submitted transaction; returns those that were not committed."""
         failed: list[Transaction] = []
         for transaction in list(self._submitted):
-            while (event := self._committer.event(CALL_TIMEOUT_S)) is None or event.stage is Stage.FLUSHED:
+            while (event := self._next_event()) is None or event.stage is Stage.FLUSHED:
                 pass
             if event.stage is Stage.COMMITTED:
                 self.committed.append(event.transaction)
@@ -147,6 +155,7 @@ class Pipeline:
 
     def _abort(self, producer: Producer) -> None:
         while True:
+            self._beat()
             try:
                 return producer.abort_transaction(CALL_TIMEOUT_S)
             except KafkaException as error:
@@ -154,9 +163,20 @@ class Pipeline:
                     raise MustExit(f"a transaction cannot be aborted: {error}") from error
 
     def _wait(self) -> None:
-        event = self._committer.event(CALL_TIMEOUT_S)
+        event = self._next_event()
         if event is not None:
             self._take(event)
+
+    def _next_event(self) -> Event | None:
+        self._beat()
+        event = self._committer.event(CALL_TIMEOUT_S)
+        if event is None:
+            self._look_for_a_hang()
+        return event
+
+    def _look_for_a_hang(self) -> None:
+        if self._committer.hung():
+            raise MustExit("a call to the broker did not return; only a fresh process can go on")
 
     def _take(self, event: Event) -> None:
         if event.stage is Stage.FLUSHED:

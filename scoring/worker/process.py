@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaException, Producer
 
 from scoring.contract.heartbeat import ModelStatus
+from scoring.log import identify
 from scoring.lookups.sql import SqlLookups
 from scoring.settings import Settings
 from scoring.worker.cache import Cache
@@ -29,6 +30,7 @@ from scoring.worker.heartbeat import HeartbeatSender, merge
 from scoring.worker.loop import Loop
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import Backoff, Remedy, kafka_error, remedy
+from scoring.worker.watchdog import Watchdog
 
 STOP_PATIENCE_S = 30.0
 INITIALISE_TIMEOUT_S = 10.0
@@ -83,7 +85,7 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     """
     made = clients or Clients()
     worker, instance, keyring = worker_id(settings), uuid4().hex, settings.need_keyring()
-    structlog.contextvars.bind_contextvars(worker=worker, instance=instance)
+    identify(worker=worker, instance=instance)
     directory, fetch_process = TopicDirectory(settings.need_kafka()), FetchProcess()
     fetching = Fetching(
         models=settings.need_models(),
@@ -95,7 +97,8 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     producers = _initialised(settings, made, stop)
     if producers is None:
         return
-    pipeline = Pipeline(producers, stop.overdue)
+    watchdog = Watchdog()
+    pipeline = Pipeline(producers, stop.overdue, watchdog.beat)
     loop = Loop(
         consumer=made.consumer(consumer_settings(settings)),
         pipeline=pipeline,
@@ -107,6 +110,7 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
         instance=instance,
         maximum_batch_records=settings.maximum_batch_records,
         stopping=stop.requested,
+        beat=watchdog.beat,
     )
     follower = Follower(
         lambda: made.consumer(follower_settings(settings)), keyring, fetching.offer, lambda: fetching.memory.ledger
@@ -124,6 +128,7 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     fetching.start()
     follower.start()
     heartbeat.start()
+    watchdog.start()
     try:
         loop.run()
     finally:
@@ -134,6 +139,7 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     pipeline.close()
     loop.close()
     heartbeat.stop(left=True)
+    watchdog.stop()
 
 
 def _statuses(loop: Loop, fetching: Fetching) -> dict[str, ModelStatus]:

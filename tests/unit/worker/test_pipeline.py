@@ -186,3 +186,33 @@ def test_the_errors_cause_is_chained(pipeline: Pipeline, broker: SimulatedBroker
     with pytest.raises(MustExit) as caught:
         pipeline.drain()
     assert isinstance(caught.value.__cause__, KafkaException)
+
+
+@pytest.mark.parametrize("waiting", ["for the transaction", "for records"])
+def test_a_call_that_never_returns_ends_the_worker(
+    pipeline: Pipeline, broker: SimulatedBroker, monkeypatch: pytest.MonkeyPatch, waiting: str
+) -> None:
+    monkeypatch.setattr("scoring.worker.committer.CALL_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("scoring.worker.committer.HUNG_AFTER_S", 0.01)
+    monkeypatch.setattr("scoring.worker.pipeline.CALL_TIMEOUT_S", 0.01)
+    gate = broker.gates["p0.commit"] = threading.Event()
+    run_batch(pipeline)
+
+    def never_done() -> bool:
+        wait()
+        return False
+
+    wait = pipeline.drain if waiting == "for the transaction" else pipeline.collect
+    with pytest.raises(MustExit, match="did not return"):
+        wait_until(never_done, 5, "the worker goes on")
+    gate.set()
+
+
+def test_a_long_wait_is_told_from_a_hang(broker: SimulatedBroker) -> None:
+    beats: list[None] = []
+    pipeline = Pipeline(broker.producers(), lambda: False, lambda: beats.append(None))
+    pipeline.start()
+    run_batch(pipeline)
+    pipeline.drain()
+    pipeline.close()
+    assert beats
