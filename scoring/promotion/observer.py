@@ -108,6 +108,8 @@ class Observer:
         partitions: of the input topic.
         now_s: when the observation begins.
         limit_s: how long it may take.
+        waited_s: how much of that earlier observers of the same wait used up, before a restart. One that comes late
+            still listens for as long as a live worker may be silent before it gives up.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Observer:
         partitions: int,
         now_s: float,
         limit_s: float = LIMIT_S,
+        waited_s: float = 0.0,
     ) -> None:
         self._ledger = ledger
         self._model = model
@@ -130,6 +133,7 @@ class Observer:
         self._partitions = partitions
         self._began_at_s = now_s
         self._limit_s = limit_s
+        self._waited_before_s = waited_s
         self._workers: dict[str, _Seen] = {}
         self._refusals: dict[str, str] = {}
         self._newest = sequence
@@ -167,7 +171,7 @@ class Observer:
             sequence=self._sequence,
             standing=standing,
             sentence=sentence,
-            refusals=dict(self._refusals),
+            refusals=self._standing_refusals(now_s),
             workers=views,
             unowned=unowned,
         )
@@ -197,8 +201,9 @@ class Observer:
         waited_s = now_s - self._began_at_s
         live = [view for view in views if view.presence is Presence.LIVE]
         pending = [view for view in views if view.presence is Presence.UNHEARD or (view in live and not view.arrived)]
-        if self._refusals:
-            return Standing.REFUSED, f"{name} was refused by {_listed(self._refusals.items())}"
+        refusals = self._standing_refusals(now_s)
+        if refusals:
+            return Standing.REFUSED, f"{name} was refused by {_listed(refusals.items())}"
         if live and not pending and not unowned:
             return Standing.CONVERGED, f"{name} is {self._arrival()} on {_names(live)}"
         if self._newest > self._sequence:
@@ -206,9 +211,19 @@ class Observer:
         if not self._ever_served and waited_s > min(LIVE_WITHIN_S, self._limit_s):
             return Standing.UNSERVED, f"no worker was ever seen to serve {self._model}; {name} goes live with the first"
         reasons = self._reasons(views, live, pending, unowned)
-        if waited_s > self._limit_s:
+        if self._waited_before_s + waited_s > self._limit_s and waited_s > min(LIVE_WITHIN_S, self._limit_s):
             return Standing.TIMED_OUT, f"{name} is not live everywhere after {self._limit_s:.0f} s: {reasons}"
         return Standing.WAITING, f"waiting for {name}: {reasons}"
+
+    def _standing_refusals(self, now_s: float) -> dict[str, str]:
+        """Those of workers that were there during the observation; what the topics only remember may be long mended."""
+        return {worker: why for worker, why in self._refusals.items() if not self._long_gone(worker, now_s)}
+
+    def _long_gone(self, worker: str, now_s: float) -> bool:
+        seen = self._workers.get(worker)
+        if seen is not None and (seen.advanced_at_s is not None or seen.beat.left):
+            return seen.advanced_at_s is None
+        return now_s - self._began_at_s > LIVE_WITHIN_S
 
     def _reasons(
         self, views: tuple[WorkerView, ...], live: list[WorkerView], pending: list[WorkerView], unowned: tuple[int, ...]

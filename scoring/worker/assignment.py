@@ -7,13 +7,14 @@ before are dropped without harm.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from scoring.contract.errors import Unavailable
 from scoring.contract.progress import Progress
-from scoring.worker.models import ModelTable
+from scoring.worker.models import Active, ModelTable
 from scoring.worker.partitions import Partition, Partitions, Pause, Place, pause_for
 from scoring.worker.policy import BatchFailed
 
@@ -22,25 +23,35 @@ ADMISSION_TIMEOUT_S = 0.2
 JOIN_PATIENCE_S = 5.0
 # Committed offsets that cannot be read so often in a row are no longer just somebody's open transaction.
 TRIES_BEFORE_WARNING = 50
+# How often the output topics are looked at again for a partition that they lack.
+OUTPUT_WAIT_S = 5.0
 log = structlog.get_logger()
 
-TopicId = Callable[[str], str]
+
+class Topics(Protocol):
+    """What the broker knows of topics; each raises Unavailable where it cannot say now."""
+
+    def topic_id(self, topic: str) -> str:
+        """The topic's id."""
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions it has."""
 
 
 class Assignment:
     """What the consumer is subscribed to and assigned; the hot thread calls everything here.
 
     Args:
-        topic_id: the id of a topic; raises Unavailable where the broker cannot say now.
         refused: whether a model's sequence, or a later one, was refused here.
     """
 
     def __init__(
-        self, consumer: Consumer, models: ModelTable, topic_id: TopicId, refused: Callable[[str, int], bool]
+        self, consumer: Consumer, models: ModelTable, topics: Topics, refused: Callable[[str, int], bool]
     ) -> None:
         self._consumer = consumer
         self._models = models
-        self._topic_id = topic_id
+        self._topics = topics
+        self._widths: dict[str, int] = {}
         self._refused = refused
         self._subscribed: list[str] = []
         self._subscribed_at_s = 0.0
@@ -77,10 +88,10 @@ class Assignment:
         if not waiting or now_s < self._admit_at_s:
             return
         unread = [partition for partition in waiting if Pause.UNREAD in partition.pauses]
-        for partition in waiting:
-            if Pause.UNREAD not in partition.pauses:
-                self._judge(partition)
         try:
+            for partition in waiting:
+                if Pause.UNREAD not in partition.pauses:
+                    self._judge(partition)
             self._read_committed(unread)
         except (KafkaException, Unavailable) as error:
             self._unreadable(unread, str(error))
@@ -120,13 +131,14 @@ class Assignment:
         """Most often somebody's open transaction is in the way and ends within its timeout; what lasts is said."""
         for partition in unread:
             partition.unreadable += 1
-        tries = max(partition.unreadable for partition in unread)
+        tries = max((partition.unreadable for partition in unread), default=1)
         if tries % TRIES_BEFORE_WARNING == 0:
             log.warning("partitions.unreadable", partitions=_names([_place(p) for p in unread]), error=error)
 
     # The callbacks only note what happened: a call to the broker could block behind an open transaction (A.12).
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        consumer.incremental_assign(assigned)
+        # Any start would do, for admission seeks; this one does not make the client read the committed offset too.
+        consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in assigned])
         consumer.pause(assigned)
         self.partitions.assign(_places(assigned))
         log.info("partitions.assigned", partitions=_names(assigned))
@@ -146,26 +158,56 @@ class Assignment:
         for partition, found in zip(unread, self._consumer.committed(places, ADMISSION_TIMEOUT_S), strict=True):
             if found.error is not None:
                 raise KafkaException(found.error)
-            offset = found.offset
-            if offset < 0:  # nothing was committed: start at the beginning, never at -1001 (B.5)
-                offset, _ = self._consumer.get_watermark_offsets(_place(partition), ADMISSION_TIMEOUT_S, cached=False)
-            partition.topic_id = self._topic_id(partition.topic)
+            offset = self._resolved(partition, found.offset)
+            partition.topic_id = self._topics.topic_id(partition.topic)
             partition.needs = Progress.decode(found.metadata)
             self._consumer.seek(TopicPartition(partition.topic, partition.partition, offset))
             partition.next_offset = offset
             partition.unreadable = 0
             self._judge(partition)
 
+    def _resolved(self, partition: Partition, committed: int) -> int:
+        """Where to go on: at the committed offset, where the topic still has it; never at -1001 (B.5).
+
+        Retention may have removed records that nobody scored, and a topic that was made again starts anew. Neither can
+        be undone, so scoring goes on with the oldest record there is; but it is said, in the log and the heartbeat.
+        """
+        low, high = self._consumer.get_watermark_offsets(_place(partition), ADMISSION_TIMEOUT_S, cached=False)
+        if committed < 0 or low <= committed <= high:
+            return committed if committed >= 0 else low
+        partition.gone = max(1, low - committed)
+        log.error(
+            "records.gone",
+            partition=_names([_place(partition)])[0],
+            committed=committed,
+            oldest=low,
+            why="the topic was made again" if committed > high else "they were older than the topic's retention",
+        )
+        return low
+
     def _judge(self, partition: Partition) -> None:
         """Admit the partition, or note why it has to wait."""
         active = self._models.of_topic(partition.topic)
         pause = pause_for(partition.needs, None if active is None else active.progress)
+        if pause is None and active is not None and not self._has_outputs(active, partition.partition):
+            pause = Pause.NO_OUTPUT
+            partition.not_before_s = time.monotonic() + OUTPUT_WAIT_S
         partition.pauses = set() if pause is None else {pause}
         if pause is None:
             self._consumer.resume([_place(partition)])
         elif pause is Pause.HELD and active is not None and self._refused(active.model, partition.needs.sequence):
             log.warning("model.given_up", model=active.model, needs=partition.needs.sequence)
             self._models.given_up[active.model] = partition.needs.sequence
+
+    def _has_outputs(self, active: Active, number: int) -> bool:
+        """Whether both output topics have this partition; the input may have got partitions that they lack."""
+        for topic in (active.topics.predictions, active.topics.dead_letters):
+            if self._widths.get(topic, 0) <= number:
+                self._widths[topic] = self._topics.partitions(topic)
+            if self._widths[topic] <= number:
+                log.warning("partition.without_output", partition=f"{active.topics.input}/{number}", lacks=topic)
+                return False
+        return True
 
 
 def _place(partition: Partition) -> TopicPartition:

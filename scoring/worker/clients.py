@@ -40,7 +40,7 @@ def consumer_settings(settings: Settings) -> ClientSettings:
         "heartbeat.interval.ms": max(300, settings.session_timeout_ms // 4),
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "auto.offset.reset": "earliest",
+        "auto.offset.reset": "error",  # admission decides where to start, and says so where records are gone
         "isolation.level": "read_committed",
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 5,

@@ -4,7 +4,7 @@ from typing import Any
 
 import structlog
 from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicDescription
 
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.manifest import Topics
@@ -31,11 +31,23 @@ class TopicDirectory:
         Raises:
             Unavailable: the broker does not answer now.
         """
+        return str(self._described(topic).topic_id)
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has.
+
+        Raises:
+            Unavailable: the broker does not answer now.
+        """
+        return len(self._described(topic).partitions)
+
+    def _described(self, topic: str) -> TopicDescription:
         described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)
         try:
-            return str(described[topic].result(TIMEOUT_S).topic_id)
+            found: TopicDescription = described[topic].result(TIMEOUT_S)
         except (KafkaException, TimeoutError) as error:
-            raise Unavailable(f"topic {topic}: its id cannot be read: {error}") from error
+            raise Unavailable(f"topic {topic}: it cannot be described: {error}") from error
+        return found
 
     def check(self, topics: Topics) -> None:
         """Hold a model's topics and the control topics against what they must be (protocol B.8).

@@ -8,7 +8,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from scoring.worker.partitions import Partitions, Place
-from scoring.worker.policy import MustExit
+from scoring.worker.policy import BatchFailed, MustExit
 
 log = structlog.get_logger()
 
@@ -48,6 +48,7 @@ def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_
     Records of partitions that are not admitted are left out: admission will seek to their committed offsets.
 
     Raises:
+        BatchFailed: a partition's next record is gone; admission finds out what is left.
         MustExit: the consumer cannot go on.
     """
     first = consumer.poll(wait_s)
@@ -66,14 +67,20 @@ def sort(messages: Sequence[Message], partitions: Partitions, group: Any) -> Bat
             if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001  # the client's public name for it
                 raise MustExit(f"the consumer cannot go on: {error.str()}") from KafkaException(error)
             log.warning("consumer.error", error=error.str(), code=error.name())
+            if error.code() == KafkaError._AUTO_OFFSET_RESET and _admitted(partitions, message):  # noqa: SLF001
+                raise BatchFailed(f"the next record is no longer there: {error.str()}")
             continue
         topic, partition, offset = message.topic(), message.partition(), message.offset()
         if topic is None or partition is None or offset is None:
             continue
-        assigned = partitions.get(topic, partition)
-        if assigned is None or not assigned.admitted:
+        if not _admitted(partitions, message):
             continue
         by_topic.setdefault(topic, []).append(message)
         first.setdefault((topic, partition), offset)
         following[topic, partition] = offset + 1
     return Batch(by_topic, first, following, group)
+
+
+def _admitted(partitions: Partitions, message: Message) -> bool:
+    assigned = partitions.get(message.topic() or "", message.partition() or 0)
+    return assigned is not None and assigned.admitted

@@ -20,7 +20,7 @@ from scoring.contract.heartbeat import ModelStatus
 from scoring.contract.progress import Progress
 from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.lookups.port import LookupSource
-from scoring.worker.assignment import Assignment, TopicId
+from scoring.worker.assignment import Assignment, Topics
 from scoring.worker.committer import Transaction
 from scoring.worker.emit import Output
 from scoring.worker.fetching import Fetching
@@ -41,7 +41,7 @@ class Loop:
     """The hot thread of a worker.
 
     Args:
-        topic_id: the id of a topic; raises Unavailable where the broker cannot say now.
+        topics: what the broker knows of topics.
         stopping: true once the worker was told to stop.
         beat: called at each turn.
     """
@@ -54,7 +54,7 @@ class Loop:
         fetching: Fetching,
         lookups: LookupSource,
         keyring: Keyring,
-        topic_id: TopicId,
+        topics: Topics,
         worker: str,
         instance: str,
         maximum_batch_records: int,
@@ -72,7 +72,7 @@ class Loop:
         self._stopping = stopping
         self._beat = beat
         self._models = ModelTable()
-        self._assignment = Assignment(consumer, self._models, topic_id, fetching.refused)
+        self._assignment = Assignment(consumer, self._models, topics, fetching.refused)
         self._partitions = self._assignment.partitions
         self._sent: set[Pending] = set()
         self._backoff = Backoff(first_s=0.1, longest_s=5.0)

@@ -23,6 +23,7 @@ class Pause(Enum):
     OTHER_LEDGER = "its offset was committed under another ledger"
     NO_MODEL = "no bundle of its model is live here"
     LOOKUP = "its looked-up values cannot be read now"
+    NO_OUTPUT = "the topics of predictions or dead letters have no such partition; add it there too"
 
 
 class Partition(msgspec.Struct):
@@ -34,6 +35,7 @@ class Partition(msgspec.Struct):
         needs: the sequence that its committed metadata names.
         not_before_s: when it may be admitted again at the earliest, on the monotonic clock.
         unreadable: how often in a row its committed offset could not be read.
+        gone: records that the topic no longer held when they were due, so that nobody can score them.
     """
 
     topic: str
@@ -43,6 +45,7 @@ class Partition(msgspec.Struct):
     needs: Progress = Progress()
     not_before_s: float = 0.0
     unreadable: int = 0
+    gone: int = 0
     pauses: set[Pause] = msgspec.field(default_factory=lambda: {Pause.UNREAD})
 
     @property

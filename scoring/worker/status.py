@@ -10,6 +10,7 @@ from scoring.worker.partitions import Partition, Partitions, Pause
 
 Lag = Callable[[Partition], int | None]
 _HELD = {Pause.HELD, Pause.OTHER_LEDGER}
+_SAID = {Pause.LOOKUP, Pause.NO_OUTPUT}
 
 
 def statuses(models: ModelTable, partitions: Partitions, lag: Lag) -> dict[str, ModelStatus]:
@@ -56,7 +57,9 @@ def position(partition: Partition, offset: int) -> Position:
 
 def _reason(partitions: Sequence[Partition]) -> str | None:
     """Why partitions are not being read, where somebody has to know."""
-    reasons = {pause.value for partition in partitions for pause in partition.pauses & {*_HELD, Pause.LOOKUP}}
+    reasons = {pause.value for partition in partitions for pause in partition.pauses & {*_HELD, *_SAID}}
     if any(partition.unreadable >= TRIES_BEFORE_WARNING for partition in partitions):
         reasons.add(f"{Pause.UNREAD.value}, which fails again and again; see the log")
+    if any(partition.gone for partition in partitions):
+        reasons.add("records were gone from the topic before they could be scored; see the log")
     return "; ".join(sorted(reasons)) or None

@@ -47,11 +47,13 @@ class SimulatedBroker:
         failures: by call, the exceptions that its next calls raise; None among them lets one call pass.
         gates: by call, what its next calls wait for.
         outputs: what was committed.
+        oldest: the first offset that a partition still holds, where that is not 0.
     """
 
     def __init__(self) -> None:
         self.inputs: dict[Place, list[Message]] = defaultdict(list)
         self.committed: dict[Place, tuple[int, str]] = {}
+        self.oldest: dict[Place, int] = {}
         self.outputs: list[Output] = []
         self.calls: list[str] = []
         self.failures: dict[str, list[Exception | None]] = defaultdict(list)
@@ -153,7 +155,8 @@ class SimulatedConsumer:
     ) -> tuple[int, int]:
         if not cached:
             self.broker.call("consumer.watermarks", _names([place]))
-        return 0, len(self.broker.inputs[place.topic, place.partition])
+        where = place.topic, place.partition
+        return self.broker.oldest.get(where, 0), len(self.broker.inputs[where])
 
     def consumer_group_metadata(self) -> str:
         return f"generation {self.generation}"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from local.kafka.broker import Broker
 from local.ports import free_ports
@@ -65,14 +66,31 @@ def test_an_input_topic_that_grows_before_its_outputs_is_scored_once_they_have_g
     ground.wait_for_state("live")
     ground.admin.create_partitions([NewPartitions(ground.topics.input, 5)])[ground.topics.input].result(20)
     ground.feed_raw(b"in the new partition", partition=4)
-    ground.wait_for_log("batch.recovering")
-    ground.wait_for_log("Unknown partition")
+    ground.wait_for_log("partition.without_output")
+    ground.feed(40)  # the other partitions are not held up
+    wait_until(lambda: len(ground.predictions()) == 40, 30, "the other partitions wait too")
     for topic in (ground.topics.predictions, ground.topics.dead_letters):
         ground.admin.create_partitions([NewPartitions(topic, 5)])[topic].result(20)
     ground.feed(40)
     ground.wait_until_done()
     assert examine(ground, score_of).faultless
-    assert ground.log_of(0).count("batch.recovering") < 60  # it does not try again as fast as it can
+    assert ground.log_of(0).count("batch.recovering") < 6
+
+
+def test_records_that_retention_removed_unscored_are_said_and_the_rest_is_scored(ground: Ground) -> None:
+    ground.promote(1)
+    worker = ground.start()
+    ground.feed(40)
+    ground.wait_until_done()
+    assert ground.stop(worker) == 0
+    ground.feed(400)
+    place = TopicPartition(ground.topics.input, 0, 60)  # of 110
+    ground.admin.delete_records([place])[place].result(20)
+    ground.start()
+    wait_until(lambda: len(ground.predictions()) >= 40 + 300 + 50, 60, "what is left was not scored")
+    assert "records.gone" in ground.log_of(0)
+    scored = [p["input"]["offset"] for p in ground.predictions() if p["input"]["partition"] == 0]
+    assert sorted(scored) == [*range(10), *range(60, 110)]
 
 
 def test_a_recreated_input_topic_is_another_topic(ground: Ground) -> None:

@@ -271,6 +271,17 @@ def test_a_refusal_stands_even_when_the_worker_that_refused_is_gone() -> None:
     assert standing(watched.answer(30.0)) is Standing.REFUSED
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_a_refusal_of_a_worker_that_was_gone_before_is_forgotten(left: bool) -> None:
+    watched = observer()
+    watched.remember(beat(1, sequence=1, state=State.REFUSED, pending=2, left=left))
+    assert standing(watched.answer(1.0)) is (Standing.WAITING if left else Standing.REFUSED)
+    watched.acknowledge(said(Outcome.REFUSED, slot=2))
+    watched.hear(beat(0), 14.0)
+    watched.hear(beat(0, counter=3), 16.0)
+    assert standing(watched.answer(16.0)) is Standing.CONVERGED
+
+
 @pytest.mark.parametrize("source", ["ledger", "heartbeat", "pending", "acknowledgement"])
 def test_overtaken_while_waiting_is_superseded_and_green(source: str) -> None:
     watched = observer()

@@ -22,8 +22,19 @@ class Refusing:
             raise KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
         return [TopicPartition(place.topic, place.partition, 0) for place in places]
 
+    def get_watermark_offsets(self, *_: object, **__: object) -> tuple[int, int]:
+        return 0, 0
+
     def __getattr__(self, name: str) -> Any:
         return lambda *_: None
+
+
+class Directory:
+    def topic_id(self, topic: str) -> str:
+        return f"id of {topic}"
+
+    def partitions(self, topic: str) -> int:
+        return len(topic)
 
 
 @pytest.fixture
@@ -33,7 +44,7 @@ def consumer(monkeypatch: pytest.MonkeyPatch) -> Refusing:
 
 
 def assigned(consumer: Refusing) -> tuple[Assignment, Partitions]:
-    made = Assignment(consumer, ModelTable(), lambda _: "id", lambda *_: False)  # type: ignore[arg-type]
+    made = Assignment(consumer, ModelTable(), Directory(), lambda *_: False)  # type: ignore[arg-type]
     made.partitions.assign([("small.input", 0)])
     return made, made.partitions
 

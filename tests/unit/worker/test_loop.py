@@ -71,6 +71,8 @@ class Stage:
         self.settlements: list[Pending] = []
         self.refusals: dict[str, int] = {}
         self.lookups = NoLookups()
+        self.unknown_topics: list[Exception] = []
+        self.widths: dict[str, int] = {}
         self.turns = 0
         self.loop = self._loop()
 
@@ -81,6 +83,15 @@ class Stage:
     def refused(self, model: str, sequence: int) -> bool:
         return self.refusals.get(model, 0) >= sequence
 
+    # Stands for the broker's directory.
+    def topic_id(self, topic: str) -> str:
+        if self.unknown_topics:
+            raise self.unknown_topics.pop(0)
+        return f"id of {topic}"
+
+    def partitions(self, topic: str) -> int:
+        return self.widths.get(topic, 8)
+
     def _loop(self) -> Loop:
         self.pipeline = Pipeline(self.broker.producers(), lambda: False)
         return Loop(
@@ -89,7 +100,7 @@ class Stage:
             fetching=cast("Fetching", self),
             lookups=self.lookups,
             keyring=Keyring("k1", {"k1": b"1" * 32}),
-            topic_id=lambda topic: f"id of {topic}",
+            topics=self,
             worker="d/0",
             instance="i",
             maximum_batch_records=4,
@@ -365,15 +376,7 @@ def test_a_partition_whose_admission_fails_halfway_is_admitted_later(stage: Stag
 
 
 def test_an_unknown_topic_id_delays_admission(stage: Stage) -> None:
-    answers: list[Exception | None] = [None, Unavailable("not now"), Unavailable("not now")]
-
-    def topic_id(topic: str) -> str:
-        answer = answers.pop(0) if answers else None
-        if answer is not None:
-            raise answer
-        return f"id of {topic}"
-
-    stage.loop._assignment._topic_id = topic_id
+    stage.unknown_topics = [Unavailable("not now"), Unavailable("not now")]
 
     def script(stage: Stage) -> Script:
         for partition in range(3):
@@ -383,6 +386,40 @@ def test_an_unknown_topic_id_delays_admission(stage: Stage) -> None:
 
     stage.play(script)
     assert {json.loads(o.value or b"")["input"]["topic_id"] for o in stage.broker.outputs[:2]} == {"id of small.input"}
+
+
+@pytest.mark.parametrize(("oldest", "committed"), [(5, 2), (0, 9)], ids=["retention", "another topic"])
+def test_records_that_are_gone_are_said_and_scoring_goes_on_with_what_is_left(
+    stage: Stage, oldest: int, committed: int
+) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(8)
+        stage.broker.oldest["small.input", 0] = oldest
+        stage.broker.committed["small.input", 0] = (committed, Progress(LEDGER, 1).encode())
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 8 - oldest)
+        yield from stage.until(lambda: "gone" in (stage.status().reason or ""))
+
+    stage.play(script)
+    assert stage.predictions() == [(0, offset, 1) for offset in range(oldest, 8)]
+
+
+def test_a_partition_without_output_partitions_waits_and_the_others_do_not(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scoring.worker.assignment.OUTPUT_WAIT_S", 0.0)
+
+    def script(stage: Stage) -> Script:
+        stage.widths["small.dead-letters"] = 1
+        for partition in range(2):
+            stage.feed(3, partition=partition)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 3)
+        yield from stage.until(lambda: "have no such partition" in (stage.status().reason or ""))
+        del stage.widths["small.dead-letters"]
+        yield from stage.until(lambda: len(stage.predictions()) == 6)
+
+    stage.play(script)
 
 
 def test_a_partition_that_needs_a_newer_sequence_is_held_until_it_is_live(stage: Stage) -> None:

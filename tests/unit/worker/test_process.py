@@ -110,7 +110,7 @@ def test_what_exactly_once_rests_on_cannot_be_set_otherwise() -> None:
     assert consumer["enable.auto.commit"] is False
     assert consumer["enable.auto.offset.store"] is False
     assert consumer["isolation.level"] == "read_committed"
-    assert consumer["auto.offset.reset"] == "earliest"
+    assert consumer["auto.offset.reset"] == "error"
     assert consumer["partition.assignment.strategy"] == "cooperative-sticky"
     assert producer["transactional.id"] == "baton-upsell-3-0"
     assert producer["transaction.timeout.ms"] <= 10_000
