@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     """Comma-separated names of the models that the deployment serves."""
     maximum_batch_records: int = Field(default=2048, ge=1)
     """Largest micro-batch."""
+    breaker_share: float = Field(default=0.5, gt=0.0, le=1.0)
+    """Share of dead letters among a topic's last records above which a worker stops taking them; 1 never stops."""
+    breaker_window_records: int = Field(default=1_000, ge=100)
+    """How many of a topic's last records that share is of."""
     transaction_timeout_ms: int = Field(default=10_000, ge=1_000, le=10_000)
     """How long the broker keeps a dead worker's open transaction (protocol B.1: at most 10 s)."""
     session_timeout_ms: int = Field(default=10_000, ge=1_000)

@@ -12,6 +12,7 @@
 ``fetch_process``  the short-lived process that speaks to the registry
 ``directory``      the topics and tables that a bundle needs beside it
 ``cache``          verified bundles and the highest sequence seen, across restarts
+``breaker``        stops a topic's intake when nearly all of its records become dead letters
 ``heartbeat``      the thread that says what this worker is doing; ``status`` is the hot thread's part of it
 ``watchdog``       ends a process whose hot thread hangs in a call of the client
 ``process``        puts these together, and ends them in order

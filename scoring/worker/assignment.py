@@ -109,7 +109,7 @@ class Assignment:
             self._consumer.pause(everything)
         self._admit_at_s = time.monotonic() + wait_s
 
-    def put_back(self, first: Mapping[Place, int], wait_s: float) -> None:
+    def put_back(self, first: Mapping[Place, int], why: Pause, wait_s: float) -> None:
         """Give records that were taken back to the consumer: partitions stand at these offsets again, for later.
 
         Raises:
@@ -124,7 +124,7 @@ class Assignment:
                 raise BatchFailed(f"{topic}/{number} cannot be put back to {offset}: {error}") from error
             partition = self.partitions.get(topic, number)
             if partition is not None:
-                partition.pauses, partition.next_offset = {Pause.LOOKUP}, offset
+                partition.pauses, partition.next_offset = {why}, offset
                 partition.not_before_s = time.monotonic() + wait_s
 
     def _unreadable(self, unread: Sequence[Partition], error: str) -> None:

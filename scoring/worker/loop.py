@@ -5,7 +5,7 @@ came or went, and what the committer has done; nothing else ever changes what sc
 """
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -21,12 +21,13 @@ from scoring.contract.progress import Progress
 from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.lookups.port import LookupSource
 from scoring.worker.assignment import Assignment, Topics
+from scoring.worker.breaker import Breaker, Limits
 from scoring.worker.committer import Transaction
 from scoring.worker.emit import Output
 from scoring.worker.fetching import Fetching
 from scoring.worker.intake import Batch, take
 from scoring.worker.models import ModelTable, Pending
-from scoring.worker.partitions import Partition, Place
+from scoring.worker.partitions import Partition, Pause, Place
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import Backoff, BatchFailed, MustExit
 from scoring.worker.scoring_step import outputs_of
@@ -34,6 +35,8 @@ from scoring.worker.status import position, statuses
 
 IDLE_WAIT_S = 0.05
 STATUS_INTERVAL_S = 0.5
+# How long an open breaker waits for its next probe.
+_PROBES = Backoff(first_s=5.0, longest_s=60.0)
 log = structlog.get_logger()
 
 
@@ -43,6 +46,7 @@ class Loop:
     Args:
         topics: what the broker knows of topics.
         stopping: true once the worker was told to stop.
+        breaker: when a topic's records are no longer taken, for too many become dead letters.
         beat: called at each turn.
     """
 
@@ -59,6 +63,7 @@ class Loop:
         instance: str,
         maximum_batch_records: int,
         stopping: Callable[[], bool],
+        breaker: Limits | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._consumer = consumer
@@ -78,6 +83,7 @@ class Loop:
         self._backoff = Backoff(first_s=0.1, longest_s=5.0)
         self._failures = 0
         self._outages: Counter[str] = Counter()
+        self._breakers: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(breaker or Limits()))
         self._status_at_s = 0.0
         self.status: Mapping[str, ModelStatus] = {}
 
@@ -124,18 +130,25 @@ class Loop:
             if active is None or topic_id is None:  # admission lets no such record through
                 raise BatchFailed(f"records of {topic} were consumed, but no bundle scores them here")
             try:
-                outputs += outputs_of(active, messages, topic_id, self._lookups, now)
+                found = outputs_of(active, messages, topic_id, self._lookups, now)
                 del self._outages[topic]
             except (Unavailable, ConfigurationError) as error:
-                self._put_back(batch, topic, error)
+                self._outages[topic] += 1
+                self._put_back(batch, topic, Pause.LOOKUP, self._backoff.wait_s(self._outages[topic]), str(error))
+                continue
+            letters = sum(output.topic == active.topics.dead_letters for output in found)
+            breaker = self._breakers[topic]
+            if breaker.admits(len(found), letters):
+                outputs += found
+            else:
+                wait_s = _PROBES.wait_s(breaker.probes)
+                self._put_back(batch, topic, Pause.BREAKER, wait_s, f"{letters} dead letters in {len(found)} records")
         return outputs
 
-    def _put_back(self, batch: Batch, topic: str, error: Exception) -> None:
-        """Lookups of one model cannot be answered: its records wait, those of the others do not (promise 9)."""
-        self._outages[topic] += 1
-        wait_s = self._backoff.wait_s(self._outages[topic])
-        log.warning("batch.put_back", topic=topic, wait_s=wait_s, error=str(error))
-        self._assignment.put_back(batch.take_out(topic), wait_s)
+    def _put_back(self, batch: Batch, topic: str, why: Pause, wait_s: float, error: str) -> None:
+        """One model's records wait, those of the others do not (promise 9)."""
+        log.warning("batch.put_back", topic=topic, why=why.value, wait_s=wait_s, error=error)
+        self._assignment.put_back(batch.take_out(topic), why, wait_s)
 
     def _commit(self, batch: Batch, outputs: list[Output], due: list[Pending]) -> None:
         """Emit and commit: outputs, acknowledgements and offsets in one transaction."""
@@ -211,7 +224,11 @@ class Loop:
     def _take_in(self) -> None:
         """Swap to the bundles that are ready; commit the records of a model that was retired, and take no more."""
         while not self._fetching.arrivals.empty():
-            self._models.apply(self._fetching.arrivals.get())
+            arrival = self._fetching.arrivals.get()
+            self._models.apply(arrival)
+            for partition in self._own(arrival.model):  # what the one before could not score this one may
+                if Pause.BREAKER in partition.pauses:
+                    partition.not_before_s = 0.0
         if any(p.admitted and self._models.of_topic(p.topic) is None for p in self._partitions.all()):
             self._pipeline.drain()
             self._settle()

@@ -23,6 +23,7 @@ class Pause(Enum):
     OTHER_LEDGER = "its offset was committed under another ledger"
     NO_MODEL = "no bundle of its model is live here"
     LOOKUP = "its looked-up values cannot be read now"
+    BREAKER = "nearly all of its records would become dead letters; mend their producer, or promote a model that fits"
     NO_OUTPUT = "the topics of predictions or dead letters have no such partition; add it there too"
 
 
@@ -56,7 +57,7 @@ class Partition(msgspec.Struct):
     @property
     def placed(self) -> bool:
         """Whether the next offset that the live sequence scores is known."""
-        return not self.pauses - {Pause.LOOKUP}
+        return not self.pauses - {Pause.LOOKUP, Pause.BREAKER}
 
 
 class Partitions:

@@ -13,6 +13,7 @@ from scoring.contract.heartbeat import ModelStatus
 from scoring.log import identify
 from scoring.lookups.sql import SqlLookups
 from scoring.settings import Settings
+from scoring.worker.breaker import Limits
 from scoring.worker.cache import Cache
 from scoring.worker.clients import (
     Clients,
@@ -110,6 +111,7 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
         instance=instance,
         maximum_batch_records=settings.maximum_batch_records,
         stopping=stop.requested,
+        breaker=Limits(settings.breaker_share, settings.breaker_window_records),
         beat=watchdog.beat,
     )
     follower = Follower(

@@ -10,7 +10,7 @@ from scoring.worker.partitions import Partition, Partitions, Pause
 
 Lag = Callable[[Partition], int | None]
 _HELD = {Pause.HELD, Pause.OTHER_LEDGER}
-_SAID = {Pause.LOOKUP, Pause.NO_OUTPUT}
+_SAID = {Pause.LOOKUP, Pause.BREAKER, Pause.NO_OUTPUT}
 
 
 def statuses(models: ModelTable, partitions: Partitions, lag: Lag) -> dict[str, ModelStatus]:

@@ -28,7 +28,7 @@ from scoring.worker.fetching import Fetching
 from scoring.worker.loop import Loop
 from scoring.worker.models import Active, Arrival, Pending, Refused, Retired
 from scoring.worker.pipeline import Pipeline
-from scoring.worker.policy import MustExit
+from scoring.worker.policy import Backoff, MustExit
 from tests.support.bundles import make_bundle, small_record, small_schema
 from tests.support.simulated_kafka import SimulatedBroker, SimulatedConsumer, kafka_error
 
@@ -579,6 +579,65 @@ def test_records_whose_lookups_fail_wait_and_those_of_other_models_do_not(stage:
     stage.play(script)
     assert stage.everything_is_scored_once(12)
     assert stage.everything_is_scored_once(24, "other")
+    assert stage.letters() == 0
+
+
+@pytest.fixture
+def quick_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scoring.worker.breaker.MINIMUM_RECORDS", 8)
+    monkeypatch.setattr("scoring.worker.loop._PROBES", Backoff(first_s=0.01, longest_s=0.01))
+
+
+@pytest.mark.usefixtures("quick_breaker")
+def test_a_topic_of_bad_records_is_not_drained_into_dead_letters_and_other_models_go_on(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.arrivals.put(stage.active(1))
+        stage.arrivals.put(stage.active(1, model="other"))
+        stage.broker.inputs["other.input", 0]  # there, empty
+        stage.feed(12)
+        yield from stage.until(lambda: len(stage.predictions()) == 12)
+        stage.broker.feed([b"{}"] * 200)
+        stage.feed(40, model="other")
+        yield from stage.until(lambda: "would become dead letters" in (stage.status().reason or ""))
+        yield from stage.until(lambda: len(stage.predictions("other")) == 40)
+        yield from stage.until(lambda: stage.loop._breakers["small.input"].probes > 5)
+
+    stage.play(script)
+    assert 0 < stage.letters() <= 12 + 4
+    assert stage.broker.committed["small.input", 0][0] == 12 + stage.letters()
+
+
+@pytest.mark.usefixtures("quick_breaker")
+def test_good_records_behind_few_bad_ones_close_the_breaker_again(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.arrivals.put(stage.active(1))
+        stage.broker.feed([b"{}"] * 14)
+        yield from stage.until(lambda: stage.loop._breakers["small.input"].probes > 2)
+        held = stage.letters()
+        # What was to be mended is mended: the records that are left are replaced by ones that can be scored.
+        first = stage.broker.committed.get(("small.input", 0), (0, ""))[0]
+        del stage.broker.inputs["small.input", 0][first:]
+        stage.feed(40)
+        yield from stage.until(lambda: len(stage.predictions()) == 40)
+        assert stage.letters() == held
+        yield from stage.until(lambda: stage.status().reason is None)
+
+    stage.play(script)
+    assert stage.loop._breakers["small.input"].probes == 0
+
+
+def test_a_new_bundle_is_a_probe_at_once(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scoring.worker.breaker.MINIMUM_RECORDS", 4)
+    monkeypatch.setattr("scoring.worker.loop._PROBES", Backoff(first_s=3_600.0, longest_s=3_600.0))
+
+    def script(stage: Stage) -> Script:
+        stage.arrivals.put(stage.active(1))
+        stage.broker.feed([b"{}"] * 8)
+        yield from stage.until(lambda: stage.loop._breakers["small.input"].probes == 1)
+        stage.arrivals.put(stage.active(2))
+        yield from stage.until(lambda: stage.loop._breakers["small.input"].probes == 2)
+
+    stage.play(script)
     assert stage.letters() == 0
 
 
