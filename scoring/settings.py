@@ -1,7 +1,7 @@
 """The one place that reads the environment. Every setting is a variable that starts with ``BATON_``."""
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Comma-separated names of the models that the deployment serves."""
     maximum_batch_records: int = Field(default=2048, ge=1)
     """Largest micro-batch."""
+    delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
+    """exactly-once, or at-least-once for the lowest latency: after a failure some records are scored again."""
     breaker_share: float = Field(default=0.5, gt=0.0, le=1.0)
     """Share of dead letters among a topic's last records above which a worker stops taking them; 1 never stops."""
     breaker_window_records: int = Field(default=1_000, ge=100)

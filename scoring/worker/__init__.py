@@ -3,6 +3,7 @@
 =================  ===================================================================================
 ``loop``           the hot path: consume, decode, enrich, encode, score, emit, commit
 ``pipeline``       two transactional producers taking turns
+``delivery``       what makes a micro-batch final: a transaction, or a flush before its offsets
 ``committer``      the thread that flushes and commits, strictly batch by batch
 ``assignment``     subscription, rebalances, and which partitions may be scored
 ``partitions``     what is assigned, from which offset on, and why it is paused

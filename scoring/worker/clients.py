@@ -50,12 +50,21 @@ def consumer_settings(settings: Settings) -> ClientSettings:
 
 
 def producer_settings(settings: Settings, turn: int) -> ClientSettings:
-    """One of the two transactional producers that take turns; ``turn`` is 0 or 1 (protocol B)."""
+    """One of the two producers that take turns; ``turn`` is 0 or 1 (protocol B).
+
+    They are transactional for exactly once; for at least once they keep the order of what they send, and double nothing
+    by themselves.
+    """
+    kind: ClientSettings = {"enable.idempotence": True}
+    if settings.delivery == "exactly-once":
+        kind = {
+            "transactional.id": f"baton-{settings.deployment}-{settings.slot}-{turn}",
+            "transaction.timeout.ms": settings.transaction_timeout_ms,
+        }
     return {
-        **settings.need_kafka(),
+        **{name: value for name, value in settings.need_kafka().items() if not name.startswith("transaction")},
         "client.id": f"baton-{worker_id(settings)}-{turn}",
-        "transactional.id": f"baton-{settings.deployment}-{settings.slot}-{turn}",
-        "transaction.timeout.ms": settings.transaction_timeout_ms,
+        **kind,
         "message.max.bytes": OUTPUT_MAXIMUM_BYTES,
         "linger.ms": 0.5,
         "batch.num.messages": 10_000,

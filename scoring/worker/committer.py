@@ -7,7 +7,7 @@ next transaction's records follow the failed one's.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -15,13 +15,15 @@ from typing import Any, TypeVar
 import msgspec
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
+from scoring.worker.delivery import Delivery
+from scoring.worker.emit import Output
 from scoring.worker.models import Pending
-from scoring.worker.policy import Remedy, kafka_error, remedy
+from scoring.worker.policy import Remedy, kafka_error
 
 CALL_TIMEOUT_S = 5.0
 # A call that takes that much longer than its timeout never returns.
 HUNG_AFTER_S = 10.0
-
+POLL_S = 0.05
 
 Result = TypeVar("Result")
 
@@ -41,13 +43,15 @@ class Transaction(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         offsets: next offset per input partition, with the metadata of protocol A.12.
         group: the group metadata captured when the batch was consumed.
-        settles: whose acknowledgements were produced inside.
+        settles: whom its acknowledgements settle.
+        acknowledgements: those that are produced only after the outputs were flushed.
     """
 
     producer: Producer
     offsets: list[TopicPartition]
     group: Any
     settles: tuple[Pending, ...] = ()
+    acknowledgements: Sequence[Output] = ()
 
 
 class Event(msgspec.Struct, frozen=True, eq=False):
@@ -63,11 +67,15 @@ class Committer:
     """Runs the committer thread.
 
     Args:
+        delivery: the calls that make a micro-batch final.
         abandoned: asked between two tries of a call that cannot get through; true gives the transaction up, for a
             worker that was told to stop while the broker is away.
     """
 
-    def __init__(self, abandoned: Callable[[], bool], clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, delivery: Delivery, abandoned: Callable[[], bool], clock_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._delivery = delivery
         self._abandoned = abandoned
         self._clock_s = clock_s
         self._called_at_s: float | None = None
@@ -93,7 +101,7 @@ class Committer:
 
     def hung(self) -> bool:
         """Whether the thread is in a call to the client that will never return."""
-        called_at_s = self._called_at_s
+        called_at_s = self._called_at_s if self._delivery.bounded else None
         return called_at_s is not None and self._clock_s() - called_at_s > CALL_TIMEOUT_S + HUNG_AFTER_S
 
     def bounce(self) -> None:
@@ -117,24 +125,29 @@ class Committer:
                 self._events.put(Event(Stage.BOUNCED, transaction))
             except KafkaException as error:
                 self._bouncing.set()
-                exit_needed = remedy(kafka_error(error)) is not Remedy.ABORT
+                exit_needed = self._delivery.remedy(kafka_error(error)) is not Remedy.ABORT
                 self._events.put(Event(Stage.FAILED, transaction, error, exit_needed))
             except Exception as error:  # an unknown state: only a fresh process is safe
                 self._bouncing.set()
                 self._events.put(Event(Stage.FAILED, transaction, error, must_exit=True))
 
     def _commit(self, transaction: Transaction) -> None:
-        producer = transaction.producer
+        producer, offsets, group = transaction.producer, transaction.offsets, transaction.group
+        self._flush(producer)
+        if transaction.acknowledgements:
+            produce(producer, transaction.acknowledgements)
+            self._flush(producer)
+        self._events.put(Event(Stage.FLUSHED, transaction))
+        self._repeat(lambda: self._delivery.send_offsets(producer, offsets, group, CALL_TIMEOUT_S))
+        self._give_way()
+        self._repeat(lambda: self._delivery.commit(producer, offsets, CALL_TIMEOUT_S))
+        self._events.put(Event(Stage.COMMITTED, transaction))
+
+    def _flush(self, producer: Producer) -> None:
         while self._call(lambda: producer.flush(CALL_TIMEOUT_S)):
             self._give_way()
         self._give_way()
-        self._events.put(Event(Stage.FLUSHED, transaction))
-        if transaction.offsets:
-            offsets, group = transaction.offsets, transaction.group
-            self._repeat(lambda: producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT_S))
-        self._give_way()
-        self._repeat(lambda: producer.commit_transaction(CALL_TIMEOUT_S))
-        self._events.put(Event(Stage.COMMITTED, transaction))
+        self._delivery.check(producer)
 
     def _repeat(self, call: Callable[[], None]) -> None:
         """A retriable error means the same call again (protocol B.5); a commit that timed out is resumed by commit."""
@@ -142,7 +155,7 @@ class Committer:
             try:
                 return self._call(call)
             except KafkaException as error:
-                if remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
+                if self._delivery.remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
                     raise
 
     def _call(self, call: Callable[[], Result]) -> Result:
@@ -155,6 +168,23 @@ class Committer:
     def _give_way(self) -> None:
         if self._bouncing.is_set() or self._abandoned():
             raise _Bounced
+
+
+def produce(producer: Producer, outputs: Sequence[Output]) -> None:
+    """Hand records to the client's queue, in order; waits while it is full.
+
+    Raises:
+        KafkaException: the client refuses one.
+    """
+    for output in outputs:
+        headers: Any = [*output.headers] if output.headers else None
+        while True:
+            try:
+                producer.produce(output.topic, output.value, output.key, output.partition, headers=headers)
+            except BufferError:  # the client's queue is full: let it drain
+                producer.poll(POLL_S)
+            else:
+                break
 
 
 class _Bounced(Exception):

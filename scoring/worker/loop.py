@@ -154,10 +154,10 @@ class Loop:
         """Emit and commit: outputs, acknowledgements and offsets in one transaction."""
         producer = self._pipeline.begin()
         self._pipeline.produce(producer, outputs)
-        self._pipeline.produce(producer, [self._sealed(self._acknowledgement(pending, batch)) for pending in due])
+        said = [self._sealed(self._acknowledgement(pending, batch)) for pending in due]
         self._sent.update(due)
         offsets = [self._offset(place, offset) for place, offset in batch.following.items()]
-        self._pipeline.hand_over(Transaction(producer, offsets, batch.group, tuple(due)))
+        self._pipeline.hand_over(Transaction(producer, offsets, batch.group, tuple(due), said))
         for (topic, number), offset in batch.following.items():
             partition = self._partitions.get(topic, number)
             if partition is not None:

@@ -6,14 +6,15 @@ records are produced only after k's were flushed, so that batches never overtake
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 from confluent_kafka import KafkaException, Producer
 
-from scoring.worker.committer import CALL_TIMEOUT_S, Committer, Event, Stage, Transaction
+from scoring.worker.committer import CALL_TIMEOUT_S, Committer, Event, Stage, Transaction, produce
+from scoring.worker.delivery import Delivery
 from scoring.worker.emit import Output
-from scoring.worker.policy import BatchFailed, MustExit, Remedy, kafka_error, remedy
+from scoring.worker.policy import BatchFailed, MustExit, Remedy, kafka_error
 
-POLL_S = 0.05
 log = structlog.get_logger()
 
 
@@ -22,6 +23,7 @@ class Pipeline:
 
     Args:
         producers: P0 and P1, both initialised.
+        delivery: the calls that make a micro-batch final.
         abandoned: true gives up on calls that cannot get through, for a worker that was told to stop.
         beat: called while waiting, to say that this is a wait and no hang.
     """
@@ -29,13 +31,15 @@ class Pipeline:
     def __init__(
         self,
         producers: tuple[Producer, Producer],
+        delivery: Delivery,
         abandoned: Callable[[], bool],
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._producers = producers
+        self._delivery = delivery
         self._abandoned = abandoned
         self._beat = beat
-        self._committer = Committer(abandoned)
+        self._committer = Committer(delivery, abandoned)
         self._submitted: list[Transaction] = []
         self._unflushed: Transaction | None = None
         self._open: Producer | None = None
@@ -63,7 +67,7 @@ class Pipeline:
         while any(transaction.producer is producer for transaction in self._submitted):
             self._wait()
         try:
-            producer.begin_transaction()
+            self._delivery.begin(producer)
         except KafkaException as error:
             raise MustExit(f"a transaction cannot be begun: {error}") from error
         self._open = producer
@@ -75,25 +79,20 @@ class Pipeline:
         Raises:
             BatchFailed, MustExit: the client refuses them.
         """
-        for output in outputs:
-            while True:
-                try:
-                    producer.produce(
-                        output.topic,
-                        output.value,
-                        output.key,
-                        output.partition,
-                        headers=[*output.headers] if output.headers else None,
-                    )
-                except BufferError:  # the client's queue is full: let it drain
-                    producer.poll(POLL_S)
-                except KafkaException as error:
-                    raise _failure(error) from error
-                else:
-                    break
+        try:
+            produce(producer, outputs)
+        except KafkaException as error:
+            raise _failure(error) from error
 
     def hand_over(self, transaction: Transaction) -> None:
-        """Let the committer flush and commit; the other producer's turn is next."""
+        """Let the committer flush and commit; the other producer's turn is next.
+
+        Raises:
+            BatchFailed, MustExit: the client refuses an acknowledgement.
+        """
+        self.produce(transaction.producer, self._delivery.travelling(transaction.acknowledgements))
+        following = self._delivery.following(transaction.acknowledgements)
+        transaction = msgspec.structs.replace(transaction, acknowledgements=following)
         self._open = None
         self._submitted.append(transaction)
         self._unflushed = transaction
@@ -157,9 +156,9 @@ class Pipeline:
         while True:
             self._beat()
             try:
-                return producer.abort_transaction(CALL_TIMEOUT_S)
+                return self._delivery.abort(producer, CALL_TIMEOUT_S)
             except KafkaException as error:
-                if remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
+                if self._delivery.remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
                     raise MustExit(f"a transaction cannot be aborted: {error}") from error
 
     def _wait(self) -> None:
@@ -172,6 +171,8 @@ class Pipeline:
         event = self._committer.event(CALL_TIMEOUT_S)
         if event is None:
             self._look_for_a_hang()
+            if self._abandoned() and not self._delivery.bounded:
+                raise MustExit("the broker does not answer; what was not committed is scored again")
         return event
 
     def _look_for_a_hang(self) -> None:

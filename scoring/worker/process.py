@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import structlog
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 
 from scoring.contract.heartbeat import ModelStatus
 from scoring.log import identify
@@ -23,6 +23,7 @@ from scoring.worker.clients import (
     producer_settings,
     worker_id,
 )
+from scoring.worker.delivery import AtLeastOnce, ExactlyOnce
 from scoring.worker.directory import Surroundings, TopicDirectory
 from scoring.worker.fetch_process import FetchProcess
 from scoring.worker.fetching import Fetching
@@ -94,14 +95,15 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
         fetch=fetch_process.fetch,
         check=Surroundings(directory, SqlLookups(settings.need_connection)).check,
     )
-    # Both producers are initialised before subscribing: that fences both of a predecessor's ids (protocol B.1).
-    producers = _initialised(settings, made, stop)
-    if producers is None:
+    consumer = made.consumer(consumer_settings(settings))
+    delivery, producers = _delivery(settings, made, consumer)
+    # Before subscribing: that fences both of a predecessor's ids (protocol B.1).
+    if isinstance(delivery, ExactlyOnce) and not _initialised(producers, stop):
         return
     watchdog = Watchdog()
-    pipeline = Pipeline(producers, stop.overdue, watchdog.beat)
+    pipeline = Pipeline(producers, delivery, stop.overdue, watchdog.beat)
     loop = Loop(
-        consumer=made.consumer(consumer_settings(settings)),
+        consumer=consumer,
         pipeline=pipeline,
         fetching=fetching,
         lookups=SqlLookups(settings.need_connection),
@@ -149,9 +151,20 @@ def _statuses(loop: Loop, fetching: Fetching) -> dict[str, ModelStatus]:
     return {model: merge(scoring.get(model), phase) for model, phase in phases.items()}
 
 
-def _initialised(settings: Settings, clients: Clients, stop: Stop) -> tuple[Producer, Producer] | None:
-    """Both producers after ``init_transactions``; None when told to stop while the broker is not up."""
-    producers = (clients.producer(producer_settings(settings, 0)), clients.producer(producer_settings(settings, 1)))
+def _delivery(
+    settings: Settings, clients: Clients, consumer: Consumer
+) -> tuple[ExactlyOnce | AtLeastOnce, tuple[Producer, Producer]]:
+    """How micro-batches become final, and the two producers that take turns."""
+    first, second = producer_settings(settings, 0), producer_settings(settings, 1)
+    if settings.delivery == "exactly-once":
+        return ExactlyOnce(), (clients.producer(first), clients.producer(second))
+    delivery = AtLeastOnce(consumer)
+    reported = {"on_delivery": delivery.report}
+    return delivery, (clients.producer({**first, **reported}), clients.producer({**second, **reported}))
+
+
+def _initialised(producers: tuple[Producer, Producer], stop: Stop) -> bool:
+    """Call ``init_transactions`` on both; false when told to stop while the broker is not up."""
     backoff = Backoff(first_s=0.2, longest_s=5.0)
     for producer in producers:
         attempt = 0
@@ -159,8 +172,8 @@ def _initialised(settings: Settings, clients: Clients, stop: Stop) -> tuple[Prod
             attempt += 1
             log.warning("broker.waiting", attempt=attempt)
             if stop.wait(backoff.wait_s(attempt)):
-                return None
-    return producers
+                return False
+    return True
 
 
 def _initialise(producer: Producer) -> bool:

@@ -47,6 +47,7 @@ class SimulatedBroker:
         failures: by call, the exceptions that its next calls raise; None among them lets one call pass.
         gates: by call, what its next calls wait for.
         outputs: what was committed.
+        on_flush: what a producer's flush calls, such as delivery reports.
         oldest: the first offset that a partition still holds, where that is not 0.
     """
 
@@ -58,6 +59,7 @@ class SimulatedBroker:
         self.calls: list[str] = []
         self.failures: dict[str, list[Exception | None]] = defaultdict(list)
         self.gates: dict[str, threading.Event] = {}
+        self.on_flush: Callable[[], None] = lambda: None
         self.lock = threading.Lock()
 
     def call(self, name: str, what: object = "") -> None:
@@ -182,21 +184,28 @@ class SimulatedConsumer:
             found += taken
         return found
 
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        assert not asynchronous, "what failed would go unnoticed"
+        self.broker.call("consumer.commit")
+        self.broker.committed.update({(o.topic, o.partition): (o.offset, o.metadata or "") for o in offsets})
+
     def close(self) -> None:
         self.broker.call("consumer.close")
 
 
 class SimulatedProducer:
-    """A transactional producer."""
+    """A transactional producer; without transactions, what it flushes is there."""
 
     def __init__(self, broker: SimulatedBroker, name: str) -> None:
         self.broker = broker
         self.name = name
         self.records: list[Output] = []
         self.offsets: list[TopicPartition] = []
+        self.in_transaction = False
 
     def begin_transaction(self) -> None:
         self.broker.call(f"{self.name}.begin")
+        self.in_transaction = True
 
     def produce(self, topic: str, value: bytes | None, key: bytes | None, partition: int, headers: Any = None) -> None:
         self.broker.call(f"{self.name}.produce", topic)
@@ -207,7 +216,15 @@ class SimulatedProducer:
 
     def flush(self, timeout: float) -> int:
         self.broker.call(f"{self.name}.flush")
+        self.broker.on_flush()
+        if not self.in_transaction:
+            self.broker.outputs += self.records
+            self.records = []
         return 0
+
+    def purge(self, *, in_flight: bool) -> None:
+        self.broker.call(f"{self.name}.purge")
+        self.records = []
 
     def send_offsets_to_transaction(self, offsets: list[TopicPartition], group: str, timeout: float) -> None:
         self.broker.call(f"{self.name}.send_offsets", group)

@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.envelope import Keyring
@@ -23,6 +24,7 @@ from scoring.contract.progress import Progress
 from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
+from scoring.worker.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from scoring.worker.emit import Emitter
 from scoring.worker.fetching import Fetching
 from scoring.worker.loop import Loop
@@ -63,7 +65,7 @@ class NoLookups:
 class Stage:
     """A worker's loop with everything around it in memory."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, delivery: Callable[[Consumer], Delivery] = lambda _: ExactlyOnce()) -> None:
         self.folder = folder
         self.broker = SimulatedBroker()
         self.consumer: SimulatedConsumer = self.broker.consumer()
@@ -74,6 +76,7 @@ class Stage:
         self.unknown_topics: list[Exception] = []
         self.widths: dict[str, int] = {}
         self.turns = 0
+        self.delivery = delivery(self.consumer.as_consumer())
         self.loop = self._loop()
 
     # Stands for Fetching.
@@ -93,7 +96,7 @@ class Stage:
         return self.widths.get(topic, 8)
 
     def _loop(self) -> Loop:
-        self.pipeline = Pipeline(self.broker.producers(), lambda: False)
+        self.pipeline = Pipeline(self.broker.producers(), self.delivery, lambda: False)
         return Loop(
             consumer=self.consumer.as_consumer(),
             pipeline=self.pipeline,
@@ -639,6 +642,75 @@ def test_a_new_bundle_is_a_probe_at_once(stage: Stage, monkeypatch: pytest.Monke
 
     stage.play(script)
     assert stage.letters() == 0
+
+
+@pytest.fixture
+def careless(tmp_path: Path) -> Stage:
+    """A stage whose worker delivers at least once."""
+    return Stage(tmp_path, AtLeastOnce)
+
+
+def test_at_least_once_flushes_outputs_then_acknowledgements_then_commits_offsets(careless: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(3))
+        yield from stage.until(lambda: len(stage.settlements) == 1)
+
+    careless.play(script)
+    assert careless.everything_is_scored_once(4)
+    offset, metadata = careless.broker.committed["small.input", 0]
+    assert (offset, Progress.decode(metadata)) == (4, Progress(LEDGER, 3))
+    assert careless.acknowledgements() == [(3, "live", [(0, 0)])]
+    told = [call for call in careless.broker.calls if call.startswith(("p0.", "consumer.commit"))]
+    made = [call for call in told if not call.startswith("consumer.committed")]
+    assert made == [
+        *["p0.produce small.predictions"] * 4,
+        "p0.flush",
+        f"p0.produce {ACKNOWLEDGEMENTS}",
+        "p0.flush",
+        "consumer.commit",
+    ]
+
+
+@pytest.mark.parametrize("code", [KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID])
+def test_at_least_once_scores_again_what_it_could_not_commit(careless: Stage, code: int) -> None:
+    careless.broker.failures["consumer.commit"] = [None, KafkaException(KafkaError(code))]
+
+    def script(stage: Stage) -> Script:
+        stage.feed(12)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: stage.broker.committed.get(("small.input", 0), (0, ""))[0] == 12)
+
+    careless.play(script)
+    assert {offset for _, offset, _ in careless.predictions()} == set(range(12))
+    assert len(careless.predictions()) > 12
+
+
+def test_at_least_once_waits_for_a_broker_that_is_away(careless: Stage) -> None:
+    careless.broker.failures["consumer.commit"] = [KafkaException(KafkaError(KafkaError._TRANSPORT))] * 3
+
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: stage.broker.committed.get(("small.input", 0), (0, ""))[0] == 4)
+
+    careless.play(script)
+    assert careless.everything_is_scored_once(4)
+
+
+def test_at_least_once_never_commits_past_a_record_that_was_not_delivered(careless: Stage) -> None:
+    lost = KafkaError(KafkaError._MSG_TIMED_OUT)
+    delivery = cast("AtLeastOnce", careless.delivery)
+    careless.broker.on_flush = lambda: delivery.report(lost, None)  # type: ignore[arg-type]
+
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: stage.turns > 200)
+
+    careless.play(script)
+    assert "consumer.commit" not in careless.broker.calls
+    assert "p0.purge" in careless.broker.calls
 
 
 def test_while_lookups_fail_the_status_says_so(stage: Stage) -> None:

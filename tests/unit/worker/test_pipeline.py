@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaException, TopicPartition
 
 from scoring.worker.committer import Transaction
+from scoring.worker.delivery import ExactlyOnce
 from scoring.worker.emit import Output
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import BatchFailed, MustExit
@@ -24,7 +25,7 @@ def broker() -> SimulatedBroker:
 
 @pytest.fixture
 def pipeline(broker: SimulatedBroker) -> Iterator[Pipeline]:
-    made = Pipeline(broker.producers(), lambda: False)
+    made = Pipeline(broker.producers(), ExactlyOnce(), lambda: False)
     made.start()
     yield made
     made.close()
@@ -159,7 +160,7 @@ def test_told_to_stop_for_too_long_it_gives_up_what_the_broker_does_not_answer(c
     broker, asked = SimulatedBroker(), itertools.count()
     for name in (f"p0.{call}", "p0.abort"):
         broker.failures[name] = [kafka_error(retriable=True)] * 1_000
-    pipeline = Pipeline(broker.producers(), lambda: next(asked) > 20)
+    pipeline = Pipeline(broker.producers(), ExactlyOnce(), lambda: next(asked) > 20)
     pipeline.start()
     producer = pipeline.begin()
     pipeline.hand_over(Transaction(producer, [TopicPartition("in", 0, 1)], "group"))
@@ -171,7 +172,7 @@ def test_told_to_stop_for_too_long_it_gives_up_what_the_broker_does_not_answer(c
 def test_told_to_stop_for_too_long_it_does_not_wait_for_a_flush_or_an_abort() -> None:
     broker = SimulatedBroker()
     broker.failures["p0.abort"] = [kafka_error(retriable=True)] * 1_000
-    pipeline = Pipeline(broker.producers(), lambda: True)
+    pipeline = Pipeline(broker.producers(), ExactlyOnce(), lambda: True)
     pipeline.start()
     run_batch(pipeline)
     with pytest.raises(MustExit, match="cannot be aborted"):
@@ -210,7 +211,7 @@ def test_a_call_that_never_returns_ends_the_worker(
 
 def test_a_long_wait_is_told_from_a_hang(broker: SimulatedBroker) -> None:
     beats: list[None] = []
-    pipeline = Pipeline(broker.producers(), lambda: False, lambda: beats.append(None))
+    pipeline = Pipeline(broker.producers(), ExactlyOnce(), lambda: False, lambda: beats.append(None))
     pipeline.start()
     run_batch(pipeline)
     pipeline.drain()
