@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from operator import methodcaller
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -27,6 +28,7 @@ from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
 
 Options = Mapping[str, Any]
 RecordHeaders = list[tuple[str, bytes | None]]
+Answer = TypeVar("Answer")
 
 # Stands for headers that the client cannot read, because a name is not UTF-8.
 UNREADABLE = ("baton-unreadable-headers", None)
@@ -58,6 +60,14 @@ _CONFIGURATION = {
     KafkaError.INVALID_CONFIG,
     KafkaError.INVALID_REPLICATION_FACTOR,
 }
+
+# A partition whose leader is just being elected, or made known to all brokers.
+_ELECTING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+_ELECTION_PAUSE_S = 0.1
 
 
 def client_options(options: Options, **more: Any) -> dict[str, Any]:
@@ -171,8 +181,22 @@ class Tail:
         with kafka_errors("opening a reader"):
             self._consumer = Consumer(settings)
             partitions = [TopicPartition(name, 0) for name in topics]
-            self.ends = {p.topic: self._consumer.get_watermark_offsets(p, timeout=timeout_s)[1] for p in partitions}
-            self._consumer.assign(self._starts(topics, timeout_s))
+            deadline = time.monotonic() + timeout_s
+            self.ends = {p.topic: self._patiently(deadline, partial(self._end, p, timeout_s)) for p in partitions}
+            self._consumer.assign(self._patiently(deadline, partial(self._starts, topics, timeout_s)))
+
+    def _end(self, place: TopicPartition, timeout_s: float) -> int:
+        return self._consumer.get_watermark_offsets(place, timeout=timeout_s)[1]
+
+    def _patiently(self, deadline: float, call: Callable[[], Answer]) -> Answer:
+        """The call's answer; the client does not ask again by itself while a leader is being elected."""
+        while True:
+            try:
+                return call()
+            except KafkaException as error:
+                if error.args[0].code() not in _ELECTING or time.monotonic() > deadline:
+                    raise
+                self._consumer.poll(_ELECTION_PAUSE_S)
 
     def _starts(self, topics: Mapping[str, datetime | None], timeout_s: float) -> list[TopicPartition]:
         starts = [TopicPartition(name, 0, OFFSET_BEGINNING) for name, since in topics.items() if since is None]

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """Where the pipeline keeps snapshots and candidates."""
     models_dir: Path | None = None
     """Folder of the model definitions; by default models/ beside the folder of the DAGs."""
+    scoring_python: Path | None = None
+    """Python of an environment that has only the scoring side; candidates are loaded in it before they are judged."""
     connections: dict[str, str] = Field(default_factory=dict)
     """SQLAlchemy URLs of databases by connection name: BATON_CONNECTIONS__<NAME>."""
     deployment: str = Field(default="default", pattern=r"^[a-z][a-z0-9_-]*$")
@@ -45,6 +47,10 @@ class Settings(BaseSettings):
     """Comma-separated names of the models that the deployment serves."""
     maximum_batch_records: int = Field(default=2048, ge=1)
     """Largest micro-batch."""
+    trial_memory_bytes: int = Field(default=4 * 2**30, ge=2**30)
+    """Address space that the trial of a new bundle may take; one that needs more is refused."""
+    trial_processor_s: int = Field(default=60, ge=1)
+    """Processor time that the trial of a new bundle may take, in seconds; one that needs more is refused."""
     delivery: Literal["exactly-once", "at-least-once"] = "exactly-once"
     """exactly-once, or at-least-once for the lowest latency: after a failure some records are scored again."""
     breaker_share: float = Field(default=0.5, gt=0.0, le=1.0)

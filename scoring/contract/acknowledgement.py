@@ -1,15 +1,16 @@
 """The acknowledgement: a worker says that a sequence is live there, from these offsets on, or refused (A.10)."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 import msgspec
 
+from scoring.contract.clock import Moment
+from scoring.contract.decoding import decodable
 from scoring.contract.envelope import Keyring, ReceivedHeaders, Sealed, seal, unseal
 from scoring.contract.errors import EnvelopeRejected, Rejection
-from scoring.contract.notice import ModelName, Sequence
+from scoring.contract.notice import ModelName, Sequence, Version
 
 ACKNOWLEDGEMENT_TYPE = "baton.acknowledgement.v1"
 
@@ -26,8 +27,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 
     topic: str
     topic_id: str
-    partition: Annotated[int, msgspec.Meta(ge=0)]
-    offset: Annotated[int, msgspec.Meta(ge=0)]
+    partition: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+    offset: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,14 +46,17 @@ class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True):
     ledger: UUID
     model: ModelName
     sequence: Sequence
-    version: str
+    version: Version
     worker: str
     instance: str
     outcome: Outcome
-    noticed_at: datetime
-    at: datetime
+    noticed_at: Moment
+    at: Moment
     positions: tuple[Position, ...] = ()
     reason: str | None = None
+
+
+decodable(Acknowledgement)
 
 
 def seal_acknowledgement(acknowledgement: Acknowledgement, *, event_id: str, keyring: Keyring) -> Sealed:

@@ -1,7 +1,12 @@
 """Conversions between aware datetimes and numbers; nothing here reads a clock."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
+import msgspec
+
+# A datetime that a document must give with its offset; a naive one means another moment to every reader.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

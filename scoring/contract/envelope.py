@@ -14,12 +14,17 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from scoring.contract.clock import Moment
+from scoring.contract.decoding import decodable
 from scoring.contract.errors import ConfigurationError, EnvelopeRejected, Rejection
+from scoring.contract.strict import require_unique_keys
 
 SIGNATURE_HEADER = "baton-signature"
 KEY_ID_HEADER = "baton-key-id"
 CONTENT_TYPE = "application/cloudevents+json"
 MINIMUM_KEY_BYTES = 32
+# Nothing that is larger is looked at, not even its signature; heartbeats of many partitions are the largest.
+MAXIMUM_VALUE_BYTES = 2**20
 
 Headers = list[tuple[str, bytes]]
 ReceivedHeaders = Iterable[tuple[str, bytes | None]]
@@ -76,9 +81,12 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     type: str
     subject: str
-    time: datetime
+    time: Moment
     datacontenttype: Literal["application/json"] = "application/json"
     data: msgspec.Raw
+
+
+decodable(_KeyringFile, Event)
 
 
 class Sealed(msgspec.Struct, frozen=True):
@@ -133,9 +141,12 @@ def unseal(
     """
     if value is None:
         raise EnvelopeRejected(Rejection.TOMBSTONE, "the value is null")
+    if len(value) > MAXIMUM_VALUE_BYTES:
+        raise EnvelopeRejected(Rejection.TOO_LARGE, f"{len(value)} bytes, at most {MAXIMUM_VALUE_BYTES} are read")
     _check_signature(value, dict(headers or ()), keyring)
     try:
         event = msgspec.json.decode(value, type=Event)
+        require_unique_keys(value)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise EnvelopeRejected(Rejection.MALFORMED, f"not a CloudEvent: {error}") from error
     if event.type != event_type:

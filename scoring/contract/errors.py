@@ -13,6 +13,18 @@
 
 from enum import StrEnum
 
+MAXIMUM_SENTENCE_CHARACTERS = 1_000
+
+
+def sentence(reason: object) -> str:
+    """A reason as it may travel in a message: bounded, and Unicode whatever made it.
+
+    Somebody else's file names, field names and libraries make sentences of any length, and with lone surrogates. In
+    a heartbeat or an acknowledgement these would be too large to send, or could not be encoded, for ever.
+    """
+    text = str(reason).encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= MAXIMUM_SENTENCE_CHARACTERS else f"{text[: MAXIMUM_SENTENCE_CHARACTERS - 2]} …"
+
 
 class BatonError(Exception):
     """Base of every error that Baton raises on purpose."""
@@ -37,6 +49,7 @@ class Rejection(StrEnum):
     UNKNOWN_VERSION = "unknown-version"
     WRONG_SUBJECT = "wrong-subject"
     OTHER_LEDGER = "other-ledger"
+    TOO_LARGE = "too-large"
 
 
 class EnvelopeRejected(ContractError):

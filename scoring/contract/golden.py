@@ -4,9 +4,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from scoring.contract.decoding import decodable
 from scoring.contract.errors import BundleRejected
+from scoring.contract.strict import require_unique_keys
 
 Value = float | str | bool | None
+# Far more than a pipeline writes; all of them are scored at once, beside the running model.
+MAXIMUM_ROWS = 4_096
 
 
 class GoldenRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +29,9 @@ class GoldenRow(msgspec.Struct, frozen=True, kw_only=True):
     compiled: float
 
 
+decodable(tuple[GoldenRow, ...])
+
+
 def encode_golden(rows: tuple[GoldenRow, ...]) -> bytes:
     """The bytes of ``golden.json``."""
     return msgspec.json.format(msgspec.json.encode(rows), indent=0)
@@ -34,12 +41,15 @@ def decode_golden(content: bytes) -> tuple[GoldenRow, ...]:
     """Read golden rows.
 
     Raises:
-        BundleRejected: malformed, or there is none.
+        BundleRejected: malformed, there is none, or there are too many.
     """
     try:
         rows = msgspec.json.decode(content, type=tuple[GoldenRow, ...])
+        require_unique_keys(content)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise BundleRejected(f"golden rows: {error}") from error
     if not rows:
         raise BundleRejected("golden rows: there is none, so nothing shows that this bundle scores as it was meant to")
+    if len(rows) > MAXIMUM_ROWS:
+        raise BundleRejected(f"golden rows: {len(rows)} of them, at most {MAXIMUM_ROWS} are checked")
     return rows

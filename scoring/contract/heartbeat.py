@@ -1,7 +1,6 @@
 """The heartbeat: what one worker is doing with each of its models, every two seconds (protocol A.9)."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
@@ -9,10 +8,15 @@ from uuid import UUID
 import msgspec
 
 from scoring.contract.acknowledgement import Position
+from scoring.contract.clock import Moment
+from scoring.contract.decoding import decodable
 from scoring.contract.envelope import Keyring, ReceivedHeaders, Sealed, seal, unseal
 from scoring.contract.errors import EnvelopeRejected, Rejection
+from scoring.contract.notice import Version
 
 HEARTBEAT_TYPE = "baton.heartbeat.v1"
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
 
 class State(StrEnum):
@@ -40,12 +44,12 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     state: State
-    sequence: int | None = None
-    version: str | None = None
-    pending: int | None = None
+    sequence: Count | None = None
+    version: Version | None = None
+    pending: Count | None = None
     reason: str | None = None
     positions: tuple[Position, ...] = ()
-    lag: tuple[int | None, ...] = ()
+    lag: tuple[Count | None, ...] = ()
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,15 +61,21 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
         counter: grows by one with each heartbeat of the instance; observers watch it, not the clock (protocol A.11).
         left: true in the last heartbeat of a clean exit.
         ledger: the ledger that this worker follows; None before its first notice.
+        rejected: how many notices this instance did not believe, by reason (``Rejection``); after a restart it counts
+            from the beginning of the topic again. Workers of before this field leave it out.
     """
 
     worker: str
     instance: str
-    counter: Annotated[int, msgspec.Meta(ge=0)]
-    at: datetime
+    counter: Count
+    at: Moment
     left: bool = False
     ledger: UUID | None = None
     models: Mapping[str, ModelStatus] = {}
+    rejected: Mapping[str, Count] = {}
+
+
+decodable(Heartbeat)
 
 
 def seal_heartbeat(heartbeat: Heartbeat, *, event_id: str, keyring: Keyring) -> Sealed:

@@ -1,22 +1,27 @@
 """The manifest: the bundle's JSON, from which everything else in the bundle is checked and run."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
+from itertools import islice
 from typing import Annotated
 
 import msgspec
 
+from scoring.contract.clock import Moment
+from scoring.contract.decoding import decodable
 from scoring.contract.digest import Digest
 from scoring.contract.errors import BundleRejected, ConfigurationError
 from scoring.contract.features import FeatureSchema
+from scoring.contract.manifest_rules import manifest_mistakes
 from scoring.contract.notice import ModelName
+from scoring.contract.strict import require_unique_keys
 from scoring.contract.verdict import Verdict
 
 FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 GOLDEN_FILE = "golden.json"
+MAXIMUM_MISTAKES_TOLD = 10
 
 
 class Task(StrEnum):
@@ -67,9 +72,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The training data: ``[start, end)`` of event time, of which ``[holdout_start, end)`` was held out."""
 
     sha256: Digest
-    start: datetime
-    end: datetime
-    holdout_start: datetime
+    start: Moment
+    end: Moment
+    holdout_start: Moment
     training_rows: int
     holdout_rows: int
     refitted_on_holdout: bool = False
@@ -113,7 +118,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     format: int
     model: ModelName
-    created_at: datetime
+    created_at: Moment
     schema: FeatureSchema
     output: Output
     topics: Topics
@@ -136,16 +141,24 @@ class _Format(msgspec.Struct):
     format: int
 
 
+decodable(_Format, Manifest)
+
+
 def decode_manifest(content: bytes) -> Manifest:
     """Read a manifest.
 
     Raises:
-        BundleRejected: it is malformed, or of a format that this version cannot read.
+        BundleRejected: it is malformed, contradicts itself, or is of a format that this version cannot read.
     """
     try:
         found = msgspec.json.decode(content, type=_Format).format
         if found != FORMAT:
             raise BundleRejected(f"manifest: format {found} is unknown here (known: {FORMAT}); upgrade this worker")
-        return msgspec.json.decode(content, type=Manifest)
+        manifest = msgspec.json.decode(content, type=Manifest)
+        require_unique_keys(content)
     except (msgspec.MsgspecError, ConfigurationError, RecursionError, ValueError) as error:
         raise BundleRejected(f"manifest: {error}") from error
+    mistakes = list(islice(manifest_mistakes(manifest, MANIFEST_FILE), MAXIMUM_MISTAKES_TOLD))
+    if mistakes:
+        raise BundleRejected("manifest: " + "; ".join(mistakes))
+    return manifest

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from scoring.contract.clock import Moment
+from scoring.contract.decoding import decodable
 from scoring.contract.digest import Digest
 from scoring.contract.envelope import Keyring, ReceivedHeaders, Sealed, seal, unseal
 from scoring.contract.errors import EnvelopeRejected, Rejection
@@ -14,7 +16,10 @@ from scoring.contract.errors import EnvelopeRejected, Rejection
 NOTICE_TYPE = "baton.notice.v1"
 
 ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
-Sequence = Annotated[int, msgspec.Meta(ge=1)]
+# As far as the ledger counts.
+Sequence = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+# It becomes part of a path and of a command line.
+Version = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")]
 
 
 class Kind(StrEnum):
@@ -41,10 +46,13 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelName
     sequence: Sequence
     kind: Kind
-    version: str
+    version: Version
     manifest_digest: Digest
-    decided_at: datetime
-    effective_from: datetime
+    decided_at: Moment
+    effective_from: Moment
+
+
+decodable(Notice)
 
 
 def seal_notice(notice: Notice, *, source: str, event_id: str, time: datetime, keyring: Keyring) -> Sealed:

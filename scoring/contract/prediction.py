@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from scoring.contract.acknowledgement import Position
+from scoring.contract.decoding import decodable
 from scoring.contract.digest import Digest
 from scoring.contract.golden import Value
 from scoring.contract.notice import ModelName, Sequence
@@ -41,6 +42,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     input: Position
     pass_through: Mapping[str, Value] = {}
     lookups: Mapping[str, Mapping[str, Value]] = {}
+
+
+decodable(Prediction)
 
 
 def decode_prediction(value: bytes) -> Prediction:

@@ -6,11 +6,12 @@ import msgspec
 
 
 class Judgement(StrEnum):
-    """What a gate says; only ``pass`` lets a candidate through, an error inside a gate is not a pass."""
+    """What a gate says; an error inside a gate is not a pass, and ``off`` is a gate that the definition turned off."""
 
     PASS = "pass"  # noqa: S105  # a verdict, not a password
     FAIL = "fail"
     ERROR = "error"
+    OFF = "off"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,3 +27,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
     value: float | None = None
     limit: float | None = None
+
+    @property
+    def lets_through(self) -> bool:
+        """Whether a candidate may go on: the gate passed, or was turned off by name and with a reason."""
+        return self.judgement in {Judgement.PASS, Judgement.OFF}

@@ -1,6 +1,7 @@
 """Addresses of registries and names inside them, without any client."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -36,6 +37,16 @@ def checked_version(text: str) -> str:
 def is_version(text: str) -> bool:
     """Whether ``text`` is a version's number."""
     return _NUMBER.fullmatch(text) is not None
+
+
+def require_no_alias(aliases: Mapping[str, str], model: str, version: str) -> None:
+    """Raise ConfigurationError where one of ``aliases`` (version by name) points at ``version``."""
+    pointing = sorted(alias for alias, named in aliases.items() if named == version)
+    if pointing:
+        raise ConfigurationError(
+            f"registry: version {version} of {model} is not deleted: the alias {pointing[0]} points at it; move that "
+            "first"
+        )
 
 
 def shown(uri: str) -> str:

@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import msgspec
 
-from scoring.contract.errors import BatonError, BundleRejected, ConfigurationError, Unavailable
+from scoring.contract.errors import BatonError, BundleRejected, ConfigurationError, Unavailable, sentence
 from scoring.registry.open import open_registry
 from scoring.registry.outcome import DONE, REFUSED, UNAVAILABLE, USAGE, FetchOutcome, check_outcome, fetch_command
 from scoring.settings import read_settings
@@ -66,7 +66,8 @@ def main(arguments: Sequence[str]) -> int:
         # An uncaught exception would end with status 1 and be taken for a refusal, which is for ever.
         traceback.print_exc()
         outcome = _not_now(error)
-    sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
+    said = msgspec.structs.replace(outcome, reason=sentence(outcome.reason))  # it has to fit, and be Unicode
+    sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
     return {"done": DONE, "unavailable": UNAVAILABLE, "refused": REFUSED}[outcome.outcome]
 
 

@@ -5,17 +5,19 @@ given twice) and ``.aliases/<alias>`` (the version's number).
 """
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from scoring.contract.clock import from_epoch_s
+from scoring.contract.decoding import decodable
 from scoring.contract.errors import ConfigurationError, Unavailable
-from scoring.registry.address import checked_name, checked_version, is_version
+from scoring.registry.address import checked_name, checked_version, is_version, require_no_alias
 from scoring.registry.files import appearing, copy_files, read_manifest
 from scoring.registry.port import DIGEST_TAG, VersionInfo
 
@@ -23,6 +25,9 @@ from scoring.registry.port import DIGEST_TAG, VersionInfo
 class _Record(msgspec.Struct, frozen=True):
     created_at: datetime
     tags: dict[str, str]
+
+
+decodable(_Record)
 
 
 class FolderRegistry:
@@ -76,6 +81,26 @@ class FolderRegistry:
             except FileNotFoundError:
                 self._require_root()
                 return None
+
+    def aliases(self, model: str) -> Mapping[str, str]:
+        """Every alias with the version that it points at."""
+        with _folder_errors(self._root):
+            self._require_root()
+            folder = self._model(model) / ".aliases"
+            # Files with a dot are those that another process is just writing.
+            found = [path for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
+            return {path.name: path.read_text().strip() for path in sorted(found)}
+
+    def remove(self, model: str, version: str) -> None:
+        """Delete a version's folder. Its record stays, so that its number is not given again."""
+        with _folder_errors(self._root):
+            require_no_alias(self.aliases(model), model, version)
+            folder = self._version(model, version)
+            # Out of sight in one step; what an earlier try did not finish goes with it.
+            with suppress(FileNotFoundError):
+                folder.rename(folder.parent / f".removed-{uuid.uuid4().hex}")
+            for left in self._model(model).glob(".removed-*"):
+                shutil.rmtree(left)
 
     def versions(self, model: str) -> list[VersionInfo]:
         """All versions, oldest first."""

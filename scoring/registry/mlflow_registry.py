@@ -9,7 +9,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from sqlalchemy.exc import SQLAlchemyError
 
 from scoring import __version__
@@ -29,7 +30,7 @@ from scoring.contract.clock import from_epoch_ms, rfc3339
 from scoring.contract.digest import digest_of
 from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
 from scoring.contract.manifest import MANIFEST_FILE, Manifest
-from scoring.registry.address import artifact_location, checked_name, checked_version, shown
+from scoring.registry.address import artifact_location, checked_name, checked_version, require_no_alias, shown
 from scoring.registry.files import appearing, copy_files, read_manifest
 from scoring.registry.port import DIGEST_TAG, VersionInfo
 
@@ -137,6 +138,33 @@ class MlflowRegistry:
                     return None
                 raise
 
+    def aliases(self, model: str) -> Mapping[str, str]:
+        """Every alias with the version that it points at."""
+        checked_name(model, "a model")
+        with self._session():
+            return self._aliases(model)
+
+    def remove(self, model: str, version: str) -> None:
+        """Delete a version, the logged model behind it and its files; the run with its evidence stays.
+
+        A store that cannot delete files keeps them until ``mlflow gc`` is run.
+        """
+        with self._session():
+            try:
+                found = self._client.get_model_version(checked_name(model, "a model"), checked_version(version))
+            except MlflowException as error:
+                if error.error_code == _MISSING:
+                    return
+                raise
+            require_no_alias(self._aliases(model), model, version)
+            stored = self._client.get_model_version_download_uri(model, version)
+            # The version goes first: one without its files would be found again by a retry of its run.
+            self._client.delete_model_version(model, version)
+            if found.model_id:
+                self._client.delete_logged_model(found.model_id)
+            with suppress(NotImplementedError, OSError):
+                get_artifact_repository(stored, tracking_uri=self._uri, registry_uri=self._uri).delete_artifacts()
+
     def versions(self, model: str) -> list[VersionInfo]:
         """All versions, oldest first."""
         with self._session():
@@ -150,11 +178,15 @@ class MlflowRegistry:
         params: Mapping[str, str],
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
+        artifacts: Mapping[str, bytes] | None = None,
     ) -> str:
         """Keep the evidence of the pipeline run ``run_id`` as an MLflow run; a retry finds the one that it made.
 
         A retry with other parameters or metrics (the definition or the data changed) makes a run of its own: MLflow
         changes no parameter, and a version of the first try keeps the evidence that it was made with.
+
+        Args:
+            artifacts: files of the run by name, such as pictures and tables; those of an earlier try are replaced.
 
         Returns:
             MLflow's id of the run; under RUN_TAG it makes a version belong to the run.
@@ -171,8 +203,33 @@ class MlflowRegistry:
                 params=[Param(name, text) for name, text in params.items()],
                 tags=[RunTag(name, text) for name, text in tags.items()],
             )
+            self._log_files(str(run.info.run_id), artifacts or {})
             self._client.update_run(run.info.run_id, status="FINISHED")
         return str(run.info.run_id)
+
+    def _log_files(self, run_id: str, artifacts: Mapping[str, bytes]) -> None:
+        if not artifacts:
+            return
+        with tempfile.TemporaryDirectory(prefix="baton-artifacts-") as scratch:
+            for name, content in artifacts.items():
+                path = Path(scratch) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            self._client.log_artifacts(run_id, scratch)
+
+    def _aliases(self, model: str) -> Mapping[str, str]:
+        try:
+            found = self._client.get_registered_model(model).aliases
+        except MlflowException as error:
+            if error.error_code == _MISSING:
+                return {}
+            raise
+        return {name: str(version) for name, version in sorted(found.items())}
+
+    def tag_run(self, registry_run: str, tags: Mapping[str, str]) -> None:
+        """Add tags to a run that ``record`` made, or set them anew."""
+        with self._session():
+            self._client.log_batch(registry_run, tags=[RunTag(name, text) for name, text in tags.items()])
 
     def _versions(self, model: str) -> list[VersionInfo]:
         checked_name(model, "a model")  # it goes into a filter

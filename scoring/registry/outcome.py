@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from scoring.contract.decoding import decodable
 from scoring.contract.errors import BundleRejected, Unavailable
 
 DONE = 0
@@ -20,6 +21,9 @@ class FetchOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     outcome: Literal["done", "unavailable", "refused"]
     kind: str = ""
     reason: str = ""
+
+
+decodable(FetchOutcome)
 
 
 def fetch_command(model: str, version: str, target: Path) -> list[str]:

@@ -68,6 +68,20 @@ class Registry(Protocol):
         """The version that ``alias`` points at, or None."""
         ...
 
+    def aliases(self, model: str) -> Mapping[str, str]:
+        """Every alias of ``model``, also other people's, with the version that it points at."""
+        ...
+
+    def remove(self, model: str, version: str) -> None:
+        """Delete a version with its bundle, for ever; its number is not given again as long as a later one exists.
+
+        Nothing happens where there is no such version. What may be deleted is ``scoring.promotion.prune``'s business.
+
+        Raises:
+            ConfigurationError: an alias points at it.
+        """
+        ...
+
     def versions(self, model: str) -> list[VersionInfo]:
         """All versions of ``model``, oldest first; none of a model that nobody registered."""
         ...

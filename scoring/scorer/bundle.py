@@ -1,8 +1,12 @@
 """Bundles on disk: write one, and open one after every digest was checked. Opening never runs code from a bundle."""
 
+import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -12,7 +16,10 @@ from scoring.contract.golden import GoldenRow, decode_golden
 from scoring.contract.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, File, Manifest, decode_manifest
 
 MAXIMUM_MANIFEST_BYTES = 16 * 2**20
+MAXIMUM_GOLDEN_BYTES = 64 * 2**20
 MAXIMUM_FILE_BYTES = 2 * 2**30
+_CHUNK_BYTES = 2**20
+_STRANGERS_TOLD = 5
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -40,11 +47,12 @@ def open_bundle(folder: Path, expected_digest: str | None = None) -> Bundle:
         BundleRejected: a file is missing, damaged, too large or not named by the manifest, or the manifest is not the
             expected one.
     """
-    content = _read(folder / MANIFEST_FILE, MAXIMUM_MANIFEST_BYTES)
+    content = read_bounded(folder / MANIFEST_FILE, MAXIMUM_MANIFEST_BYTES)
     digest = digest_of(content)
     if expected_digest is not None and digest != expected_digest:
         raise BundleRejected(f"bundle {folder}: the manifest's digest is {digest}, {expected_digest} was announced")
     manifest = decode_manifest(content)
+    _check_names(folder, manifest)
     files = _checked_files(folder, manifest)
     return Bundle(folder, manifest, digest, files[MODEL_FILE], decode_golden(files[GOLDEN_FILE]))
 
@@ -71,34 +79,68 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     return digest_of(encoded)
 
 
-def _checked_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
-    missing = {MODEL_FILE, GOLDEN_FILE} - set(manifest.files)
-    if missing:
-        raise BundleRejected(f"bundle {folder}: the manifest names no {' and no '.join(sorted(missing))}")
-    strangers = {entry.name for entry in os.scandir(folder)} - set(manifest.files) - {MANIFEST_FILE}
-    if strangers:
-        raise BundleRejected(f"bundle {folder}: {', '.join(sorted(strangers))} is not named by the manifest")
-    return {name: _checked_file(folder, name, file) for name, file in manifest.files.items()}
+def read_bounded(path: Path, maximum_bytes: int) -> bytes:
+    """All of a regular file of a bundle.
 
-
-def _checked_file(folder: Path, name: str, file: File) -> bytes:
-    if Path(name).name != name or name in {".", ".."}:
-        raise BundleRejected(f"bundle {folder}: {name!r} is not the name of a file")
-    content = _read(folder / name, min(file.size_bytes, MAXIMUM_FILE_BYTES))
-    if len(content) != file.size_bytes or digest_of(content) != file.sha256:
-        raise BundleRejected(f"bundle {folder}: {name} is not the file that the manifest names (wrong SHA-256)")
+    Raises:
+        BundleRejected: it cannot be read, is a link or no file, or is larger than ``maximum_bytes``.
+    """
+    with _opened(path) as file:
+        content = file.read(maximum_bytes + 1)
+    if len(content) > maximum_bytes:
+        raise BundleRejected(f"bundle {path.parent}: {path.name!r} has more than {maximum_bytes} bytes")
     return content
 
 
-def _read(path: Path, maximum_bytes: int) -> bytes:
+def _check_names(folder: Path, manifest: Manifest) -> None:
+    missing = {MODEL_FILE, GOLDEN_FILE} - set(manifest.files)
+    if missing:
+        raise BundleRejected(f"bundle {folder}: the manifest names no {' and no '.join(sorted(missing))}")
+    with os.scandir(folder) as entries:
+        strange = (entry.name for entry in entries if entry.name not in manifest.files and entry.name != MANIFEST_FILE)
+        told = sorted(islice(strange, _STRANGERS_TOLD))
+    if told:
+        raise BundleRejected(f"bundle {folder}: {', '.join(told)} is not named by the manifest")
+
+
+def _checked_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
+    """The two files that are needed; of the others only the digests are taken, piece by piece."""
+    for name in manifest.files.keys() - {MODEL_FILE, GOLDEN_FILE}:
+        _check_digest(folder, name, manifest.files[name])
+    return {
+        MODEL_FILE: _checked_file(folder, MODEL_FILE, manifest.files[MODEL_FILE], MAXIMUM_FILE_BYTES),
+        GOLDEN_FILE: _checked_file(folder, GOLDEN_FILE, manifest.files[GOLDEN_FILE], MAXIMUM_GOLDEN_BYTES),
+    }
+
+
+def _checked_file(folder: Path, name: str, file: File, maximum_bytes: int) -> bytes:
+    content = read_bounded(folder / name, min(file.size_bytes, maximum_bytes))
+    if len(content) != file.size_bytes or digest_of(content) != file.sha256:
+        raise _wrong_digest(folder, name)
+    return content
+
+
+def _check_digest(folder: Path, name: str, file: File) -> None:
+    found, size_bytes = hashlib.sha256(), 0
+    with _opened(folder / name) as opened:
+        while size_bytes <= file.size_bytes and (piece := opened.read(_CHUNK_BYTES)):
+            found.update(piece)
+            size_bytes += len(piece)
+    if size_bytes != file.size_bytes or found.hexdigest() != file.sha256:
+        raise _wrong_digest(folder, name)
+
+
+def _wrong_digest(folder: Path, name: str) -> BundleRejected:
+    return BundleRejected(f"bundle {folder}: {name} is not the file that the manifest names (wrong SHA-256)")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     try:
         # A link could point anywhere, and would then be read under this file's digest: refuse to follow it. Not to
         # block: opening a pipe would wait for its writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            content = file.read(maximum_bytes + 1)
+            yield file
     except (OSError, ValueError) as error:  # ValueError: there is a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BundleRejected(f"bundle {path.parent}: cannot read {path.name!r}: {reason}") from error
-    if len(content) > maximum_bytes:
-        raise BundleRejected(f"bundle {path.parent}: {path.name!r} has more than {maximum_bytes} bytes")
-    return content

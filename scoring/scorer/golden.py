@@ -9,6 +9,9 @@ from scoring.contract.errors import BundleRejected
 from scoring.contract.golden import GoldenRow
 from scoring.scorer.scorer import Scorer, lookup_columns
 
+# As a share of the largest score.
+LARGEST_TOLERANCE = 0.05
+
 
 def check_golden(scorer: Scorer, golden: tuple[GoldenRow, ...] | None = None) -> None:
     """Score the golden rows and compare.
@@ -27,9 +30,17 @@ def check_golden(scorer: Scorer, golden: tuple[GoldenRow, ...] | None = None) ->
         first = decoded.failures[0]
         raise BundleRejected(f"{_name(scorer)}: golden row {first.index} does not decode: {first.detail}")
     columns = {**decoded.columns, **lookup_columns(scorer, [row.lookups for row in rows])}
-    scores = scorer.score(columns, len(rows))
-    _compare(scorer, "compiled model's", scores, np.array([row.compiled for row in rows]))
+    try:
+        scores = scorer.score(columns, len(rows))
+    except BundleRejected:
+        raise
+    except Exception as error:  # whatever ONNX Runtime or numpy raises
+        reason = f"{type(error).__name__}: {error}"
+        raise BundleRejected(f"{_name(scorer)}: the golden rows cannot be scored: {reason}") from error
+    compiled = np.array([row.compiled for row in rows])
+    _compare(scorer, "compiled model's", scores, compiled)
     _compare(scorer, "estimator's", scores, np.array([row.estimator for row in rows]))
+    _check_tolerance(scorer, compiled)
 
 
 def _compare(scorer: Scorer, whose: str, scores: Floats, expected: Floats) -> None:
@@ -39,6 +50,15 @@ def _compare(scorer: Scorer, whose: str, scores: Floats, expected: Floats) -> No
     if math.isnan(difference) or difference > limit:
         raise BundleRejected(
             f"{_name(scorer)}: golden rows differ by {difference:.3g} from the {whose} output, {limit:.3g} is allowed"
+        )
+
+
+def _check_tolerance(scorer: Scorer, compiled: Floats) -> None:
+    """With a tolerance as large as the scores themselves, agreeing shows nothing."""
+    output, largest = scorer.manifest.output, max(1.0, float(np.max(np.abs(compiled))))
+    if not output.exact and output.tolerance > LARGEST_TOLERANCE * largest:
+        raise BundleRejected(
+            f"{_name(scorer)}: a tolerance of {output.tolerance:.3g} lets anything pass (scores up to {largest:.3g})"
         )
 
 

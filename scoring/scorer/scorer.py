@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from scoring.contract.encoder import Column, Columns, Encoder, Floats
 from scoring.contract.errors import BundleRejected
-from scoring.contract.features import FieldType
+from scoring.contract.features import FeatureSchema, FieldType
 from scoring.contract.golden import Value
 from scoring.scorer.bundle import Bundle
 from scoring.scorer.compiled import CompiledModel
@@ -17,17 +17,23 @@ from scoring.scorer.decode import Decoded, Decoder
 class Scorer:
     """Turns records into scores with one bundle.
 
+    Args:
+        checked: the bundle passed its trial before (``scoring.scorer.trial``); its graph is not checked again.
+
     Raises:
-        BundleRejected: the compiled model cannot be run.
+        BundleRejected: the compiled model breaks a rule, cannot be run, or does not fit the features.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, checked: bool = False) -> None:
         self.bundle = bundle
         self.manifest = bundle.manifest
         self.schema = bundle.manifest.schema
         self._decoder = Decoder(self.schema.fields)
-        self._encoder = Encoder(self.schema)
-        self._model = CompiledModel(bundle.model, bundle.manifest.output)
+        self._encoder = _encoder(self.schema)
+        self._model = CompiledModel(bundle.model, bundle.manifest.output, checked=checked)
+        taken, given = self._model.features, len(self.schema.features)
+        if taken != given:
+            raise BundleRejected(f"compiled model: it takes {taken} features, the manifest has {given}")
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Columns of the records that decode, and the failures."""
@@ -41,6 +47,13 @@ class Scorer:
         """Whether each score reaches the definition's threshold; None where there is no threshold."""
         threshold = self.manifest.output.threshold
         return None if threshold is None else scores >= threshold
+
+
+def _encoder(schema: FeatureSchema) -> Encoder:
+    try:
+        return Encoder(schema)
+    except (OSError, ValueError, KeyError) as error:  # a time zone that is none: some names are folders, or lead away
+        raise BundleRejected(f"features: {type(error).__name__}: {error}") from error
 
 
 def lookup_columns(scorer: Scorer, rows: Sequence[Mapping[str, Mapping[str, Value]]]) -> dict[str, Column]:

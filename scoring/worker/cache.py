@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from scoring.contract.decoding import decodable
 from scoring.contract.errors import ConfigurationError, Unavailable
 
 
@@ -36,6 +37,9 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     def with_model(self, model: str, remembered: Remembered, ledger: UUID) -> "Memory":
         """The memory after something was settled for a model."""
         return Memory(ledger=ledger, models={**self.models, model: remembered})
+
+
+decodable(Memory)
 
 
 class Cache:

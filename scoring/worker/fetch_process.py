@@ -1,20 +1,26 @@
-"""Fetching in a short-lived process, so that the registry's client never enters the one that scores."""
+"""Short-lived processes of a worker: one that fetches a bundle, and one that tries it.
+
+The registry's client never enters the process that scores, and neither does a bundle that was not tried before.
+"""
 
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from scoring.contract.errors import Unavailable
 from scoring.registry.outcome import check_outcome, fetch_command
+from scoring.scorer.trial import TrialLimits, judge, trial_command
 
 TIMEOUT_S = 300.0
 
 
 class FetchProcess:
-    """Runs ``python -m scoring.registry.fetch``, one at a time."""
+    """Runs ``python -m scoring.registry.fetch`` and ``python -m scoring.scorer.trial``, one at a time."""
 
-    def __init__(self, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, timeout_s: float = TIMEOUT_S, limits: TrialLimits | None = None) -> None:
         self._timeout_s = timeout_s
+        self._limits = limits or TrialLimits()
         self._lock = threading.Lock()
         self._running: subprocess.Popen[bytes] | None = None
         self._closed = False
@@ -26,22 +32,40 @@ class FetchProcess:
             Unavailable: the registry cannot be reached, or did not answer in time.
             BundleRejected: it holds no such bundle.
         """
-        with self._lock:
-            if self._closed:
-                raise Unavailable("the worker is stopping")
-            command = fetch_command(model, version, target)
-            process = self._running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        try:
-            output, _ = process.communicate(timeout=self._timeout_s)
-        except subprocess.TimeoutExpired as error:
-            process.kill()
-            process.communicate()
-            raise Unavailable(f"the registry did not deliver {model} {version} in {self._timeout_s:.0f} s") from error
-        check_outcome(process.returncode, output)
+        late = f"the registry did not deliver {model} {version} in {self._timeout_s:.0f} s"
+        check_outcome(*self._run(fetch_command(model, version, target), self._timeout_s, late))
+
+    def try_bundle(self, model: str, digest: str, folder: Path) -> None:
+        """Try the bundle in ``folder`` where it can do no harm.
+
+        Raises:
+            BundleRejected: it failed, crashed, or took more memory or processor time than it may.
+            Unavailable: the trial could not be finished; the machine is too busy, or somebody ended it.
+        """
+        limits = self._limits
+        late = f"the trial of {model} {digest[:12]} was not finished in {limits.patience_s:.0f} s; is the machine busy?"
+        judge(*self._run(trial_command(folder, digest, model, limits), limits.patience_s, late))
 
     def close(self) -> None:
-        """End what is being fetched; nothing is fetched from now on."""
+        """End what is running; nothing is started from now on."""
         with self._lock:
             self._closed = True
             if self._running is not None and self._running.poll() is None:
                 self._running.kill()
+
+    def _run(self, command: Sequence[str], timeout_s: float, late: str) -> tuple[int, bytes]:
+        """Exit status and standard output of a process; Unavailable, saying ``late``, where it takes too long."""
+        try:
+            with self._lock:
+                if self._closed:
+                    raise Unavailable("the worker is stopping")
+                process = self._running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        except OSError as error:
+            raise Unavailable(f"no process can be started now: {error.strerror}") from error
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            process.communicate()
+            raise Unavailable(late) from error
+        return process.returncode, output

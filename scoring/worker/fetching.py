@@ -1,12 +1,13 @@
 """The fetching thread: from a notice to a bundle that is ready to score, beside the one that scores.
 
-Fetch into the cache, check every digest, build the scorer, check the golden rows, warm up; then hand it to the hot
-thread. *Fetching isn't refused* (protocol A.9): what cannot be reached is tried again with back-off, what is wrong is
-refused once and for all.
+Fetch, try it in a process of its own, keep it in the cache; then check every digest, build the scorer, check the
+golden rows and warm up beside the one that scores, and hand it to the hot thread. *Fetching isn't refused* (protocol
+A.9): what cannot be reached is tried again with back-off, what is wrong is refused once and for all.
 """
 
 import shutil
 import threading
+import time
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ import msgspec
 import structlog
 
 from scoring.contract.acknowledgement import Outcome
-from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
+from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable, sentence
 from scoring.contract.heartbeat import State
 from scoring.contract.notice import Kind, Notice
 from scoring.scorer.bundle import open_bundle
@@ -30,9 +31,12 @@ from scoring.worker.policy import Backoff
 
 WARM_UP_RUNS = 3
 STOP_PATIENCE_S = 10.0
+# How long a restarted worker waits for the notices before it scores with what it has. The broker is up by then.
+NOTICES_PATIENCE_S = 30.0
 log = structlog.get_logger()
 
 Fetch = Callable[[str, str, Path], None]
+Trial = Callable[[str, str, Path], None]
 Check = Callable[[Scorer], None]
 
 
@@ -70,6 +74,8 @@ class Fetching:
 
     Args:
         fetch: brings a model version's bundle into a folder; raises Unavailable or BundleRejected.
+        trial: tries the bundle of a model, under a digest and in a folder, in a process that it may bring down; raises
+            BundleRejected or Unavailable. What is in the cache has passed it.
         check: raises ConfigurationError or Unavailable where what a bundle needs beside it, topics and tables, is not
             as it must be.
     """
@@ -80,29 +86,38 @@ class Fetching:
         models: Collection[str],
         cache: Cache,
         fetch: Fetch,
+        trial: Trial,
         check: Check,
         backoff: Backoff | None = None,
+        clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = frozenset(models)
         self._cache = cache
         self._fetch = fetch
+        self._trial = trial
         self._check = check
         self._backoff = backoff or Backoff()
+        self._clock_s = clock_s
         self._memory = cache.recall()
         self._ledger = self._memory.ledger
         self._loaded: dict[str, int] = {}
         self._topics: dict[str, str] = {}
         self._wanted: dict[str, _Work] = {}
         self._interrupted: dict[str, _Work] = {}
+        self._restored: dict[str, tuple[_Work, Arrival]] = {}
+        self._caught_up = False
+        self._patience_until_s = 0.0
         self._changed = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="fetching", daemon=True)
         self.arrivals: SimpleQueue[Arrival] = SimpleQueue()
+        self.foreign = 0  # believable notices of another ledger than the one that is followed
         self.phases: dict[str, Phase] = {model: Phase(State.WAITING) for model in sorted(self._models)}
 
     def start(self) -> None:
         """Bring back what was live before the restart, then start the thread."""
         self._cache.sweep()
+        self._patience_until_s = self._clock_s() + NOTICES_PATIENCE_S
         self._restore()
         self._thread.start()
 
@@ -132,6 +147,12 @@ class Fetching:
             self._wanted[notice.model] = _work(notice, datetime.now(UTC))
             self._changed.notify_all()
 
+    def caught_up(self) -> None:
+        """All notices that there were have been offered: what was live before the restart may score, or is replaced."""
+        with self._changed:
+            self._caught_up = True
+            self._changed.notify_all()
+
     def refused(self, model: str, sequence: int) -> bool:
         """Whether this sequence of a model will never be live here: it, or a later one, was refused."""
         phase = self.phases[model]
@@ -157,6 +178,7 @@ class Fetching:
             # The other ledger's sequence means nothing here: say it beside what this worker is doing.
             reason = f"notices are of another ledger ({notice.ledger}); if that is right, run: baton adopt-ledger"
             self.phases[notice.model] = msgspec.structs.replace(self.phases[notice.model], reason=reason)
+            self.foreign += 1
             log.error("notice.rejected", reason="other-ledger", model=notice.model, ledger=str(notice.ledger))
             return False
         wanted = self._wanted.get(notice.model)
@@ -176,7 +198,8 @@ class Fetching:
                 continue
             work = _Work(model, ledger, live, datetime.now(UTC), restores=True)
             try:
-                self._arrive(work, self._activate(work))
+                self._restored[model] = work, self._activate(work)
+                self.phases[model] = Phase(State.FETCHING, live.sequence, "reading the notices of the meantime first")
             except Exception as error:  # then it is fetched again, as if it had never been here
                 log.warning("cache.unusable", model=model, sequence=live.sequence, error=str(error))
                 self._wanted[model] = work
@@ -196,10 +219,21 @@ class Fetching:
 
     def _next(self) -> _Work | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._wanted)
-            if self._stopped:
-                return None
-            return min(self._wanted.values(), key=lambda work: work.attempt)  # what is new comes first
+            while not self._stopped:
+                informed = self._caught_up or self._clock_s() >= self._patience_until_s
+                if informed:
+                    self._release(*(model for model in self._restored if model not in self._wanted))
+                ready = [work for work in self._wanted.values() if informed or not work.restores]
+                if ready:
+                    return min(ready, key=lambda work: work.attempt)  # what is new comes first
+                self._changed.wait(None if informed else max(0.0, self._patience_until_s - self._clock_s()))
+            return None
+
+    def _release(self, *models: str) -> None:
+        """Let score what was live before the restart: nothing newer is known, or it cannot be had now."""
+        for model in models:
+            if model in self._restored:
+                self._arrive(*self._restored.pop(model))
 
     def _prepare(self, work: _Work) -> Arrival:
         if work.retires:
@@ -218,7 +252,7 @@ class Fetching:
         scratch = self._cache.scratch()
         try:
             self._fetch(work.model, work.live.version, scratch)
-            open_bundle(scratch, work.live.digest)
+            self._trial(work.model, work.live.digest, scratch)
             self._cache.keep(scratch, work.live.digest)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -232,7 +266,7 @@ class Fetching:
         if bundle.manifest.model != model:
             raise BundleRejected(f"bundle {live.digest} is of model {bundle.manifest.model}, not of {model}")
         self._require_own_topic(model, bundle.manifest.topics.input)
-        scorer = Scorer(bundle)
+        scorer = Scorer(bundle, checked=True)
         for _ in range(WARM_UP_RUNS):
             check_golden(scorer)
         self._check(scorer)
@@ -246,6 +280,9 @@ class Fetching:
 
     def _arrive(self, work: _Work, arrival: Arrival, phase: Phase | None = None) -> None:
         with self._changed:
+            if isinstance(arrival, Refused):
+                self._release(work.model)
+            self._restored.pop(work.model, None)
             wanted = self._wanted.get(work.model)
             if wanted is not None and wanted.sequence <= work.sequence:
                 del self._wanted[work.model]
@@ -265,7 +302,8 @@ class Fetching:
         if interrupted is not None and isinstance(arrival, Refused):
             self._wanted.setdefault(model, interrupted)
 
-    def _refuse(self, work: _Work, reason: str) -> None:
+    def _refuse(self, work: _Work, why: str) -> None:
+        reason = sentence(why)
         log.error("bundle.refused", model=work.model, sequence=work.sequence, reason=reason)
         live = work.live
         refused = Refused(work.model, work.ledger, live.sequence, live.version, live.digest, work.noticed_at, reason)
@@ -274,8 +312,11 @@ class Fetching:
     def _retry_later(self, work: _Work, error: Exception) -> None:
         attempt = work.attempt + 1
         wait_s = self._backoff.wait_s(attempt)
-        self.phases[work.model] = Phase(State.FETCHING, work.sequence, str(error))
-        log.warning("bundle.unavailable", model=work.model, sequence=work.sequence, wait_s=wait_s, error=str(error))
+        reason = sentence(error)
+        with self._changed:
+            self._release(work.model)
+        self.phases[work.model] = Phase(State.FETCHING, work.sequence, reason)
+        log.warning("bundle.unavailable", model=work.model, sequence=work.sequence, wait_s=wait_s, error=reason)
         with self._changed:
             if self._wanted.get(work.model) is work:
                 # Behind the others: one model that cannot be fetched does not hold the others up.

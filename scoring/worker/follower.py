@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from scoring.contract.envelope import Keyring
-from scoring.contract.errors import EnvelopeRejected, Rejection
+from scoring.contract.errors import EnvelopeRejected, Rejection, sentence
 from scoring.contract.notice import Notice, unseal_notice
 from scoring.contract.topics import NOTICES
 from scoring.kafka import headers_of
@@ -28,6 +28,7 @@ class Follower:
 
     Args:
         followed: the ledger that this worker follows; None before its first notice.
+        caught_up: called when all notices that there are were passed on.
     """
 
     def __init__(
@@ -36,17 +37,19 @@ class Follower:
         keyring: Keyring,
         offer: Callable[[Notice], None],
         followed: Callable[[], UUID | None],
+        caught_up: Callable[[], None],
     ) -> None:
         self._consumer = consumer
         self._keyring = keyring
         self._offer = offer
         self._followed = followed
+        self._told_caught_up = caught_up
         self._newest: dict[tuple[str, UUID], Notice] = {}
         self._last: dict[str, UUID] = {}
         self._caught_up = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
-        self.rejected: Counter[str] = Counter()
+        self.rejected: Counter[str] = Counter()  # what was not believed since the start, by reason
 
     def start(self) -> None:
         """Start the thread."""
@@ -79,6 +82,8 @@ class Follower:
                 self._offer(notice)
             self._newest.clear()
             self._last.clear()
+        if error is not None and self._caught_up:
+            self._told_caught_up()
 
     def _due(self) -> Iterator[Notice]:
         """Per model the newest of the ledger that is followed, then the one of another ledger that wrote last."""
@@ -92,15 +97,20 @@ class Follower:
         try:
             notice = unseal_notice(message.key(), message.value(), headers_of(message), self._keyring)
         except EnvelopeRejected as error:
-            self.rejected[error.reason.value] += 1
-            log.warning("notice.rejected", reason=error.reason.value, offset=message.offset())
+            self._reject(error.reason, message, str(error))
             return
         except Exception as error:  # whatever somebody else's message makes a library raise must not end this thread
-            self.rejected[Rejection.MALFORMED.value] += 1
-            log.exception("notice.unexpected", error=type(error).__name__, offset=message.offset())
+            self._reject(Rejection.MALFORMED, message, f"{type(error).__name__}: {error}")
             return
         self._last.pop(notice.model, None)  # the model whose notice came last stands last
         self._last[notice.model] = notice.ledger
         older = self._newest.get((notice.model, notice.ledger))
         if older is None or older.sequence < notice.sequence:
             self._newest[notice.model, notice.ledger] = notice
+
+    def _reject(self, reason: Rejection, message: Message, why: str) -> None:
+        """Count it; say it the first time and then ever more rarely, so that a flood of them does not fill the log."""
+        self.rejected[reason.value] += 1
+        count = self.rejected[reason.value]
+        if count & (count - 1) == 0:
+            log.warning("notice.rejected", reason=reason.value, count=count, offset=message.offset(), why=sentence(why))

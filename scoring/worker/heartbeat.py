@@ -59,6 +59,7 @@ class HeartbeatSender:
         instance: str,
         status: Callable[[], Mapping[str, ModelStatus]],
         ledger: Callable[[], UUID | None],
+        rejected: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._producer = producer
         self._keyring = keyring
@@ -66,6 +67,7 @@ class HeartbeatSender:
         self._instance = instance
         self._status = status
         self._ledger = ledger
+        self._rejected = rejected
         self._counter = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -97,6 +99,7 @@ class HeartbeatSender:
             left=left,
             ledger=self._ledger(),
             models=self._status(),
+            rejected=self._rejected(),
         )
         self._counter += 1
         sealed = seal_heartbeat(heartbeat, event_id=str(uuid4()), keyring=self._keyring)

@@ -8,7 +8,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from scoring.worker.partitions import Partitions, Place
-from scoring.worker.policy import BatchFailed, MustExit
+from scoring.worker.policy import BatchFailed, MustExit, because
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ def sort(messages: Sequence[Message], partitions: Partitions, group: Any) -> Bat
         error = message.error()
         if error is not None:
             if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001  # the client's public name for it
-                raise MustExit(f"the consumer cannot go on: {error.str()}") from KafkaException(error)
+                raise MustExit(f"the consumer cannot go on: {because(error)}") from KafkaException(error)
             log.warning("consumer.error", error=error.str(), code=error.name())
             if error.code() == KafkaError._AUTO_OFFSET_RESET and _admitted(partitions, message):  # noqa: SLF001
                 raise BatchFailed(f"the next record is no longer there: {error.str()}")

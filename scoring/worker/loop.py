@@ -29,7 +29,7 @@ from scoring.worker.intake import Batch, take
 from scoring.worker.models import ModelTable, Pending
 from scoring.worker.partitions import Partition, Pause, Place
 from scoring.worker.pipeline import Pipeline
-from scoring.worker.policy import Backoff, BatchFailed, MustExit
+from scoring.worker.policy import Backoff, BatchFailed, MustExit, because
 from scoring.worker.scoring_step import outputs_of
 from scoring.worker.status import position, statuses
 
@@ -104,7 +104,7 @@ class Loop:
                     self._recover(str(error), wait_s)
             self._finish()
         except KafkaException as error:
-            raise MustExit(f"the consumer cannot go on: {error}") from error
+            raise MustExit(f"the consumer cannot go on: {because(error)}") from error
 
     def _turn(self) -> None:
         self._beat()

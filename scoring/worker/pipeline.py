@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from scoring.worker.committer import CALL_TIMEOUT_S, Committer, Event, Stage, Transaction, produce
 from scoring.worker.delivery import Delivery
 from scoring.worker.emit import Output
-from scoring.worker.policy import BatchFailed, MustExit, Remedy, kafka_error
+from scoring.worker.policy import BatchFailed, MustExit, Remedy, because, kafka_error
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ class Pipeline:
         try:
             self._delivery.begin(producer)
         except KafkaException as error:
-            raise MustExit(f"a transaction cannot be begun: {error}") from error
+            raise MustExit(f"a transaction cannot be begun: {because(error)}") from error
         self._open = producer
         return producer
 
@@ -147,7 +147,7 @@ class Pipeline:
             if event.stage is Stage.COMMITTED:
                 self.committed.append(event.transaction)
             elif event.must_exit:
-                raise MustExit(f"a transaction cannot be ended: {event.error}") from event.error
+                raise MustExit(f"a transaction cannot be ended: {because(event.error)}") from event.error
             else:
                 failed.append(transaction)
         return failed
@@ -159,7 +159,7 @@ class Pipeline:
                 return self._delivery.abort(producer, CALL_TIMEOUT_S)
             except KafkaException as error:
                 if self._delivery.remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
-                    raise MustExit(f"a transaction cannot be aborted: {error}") from error
+                    raise MustExit(f"a transaction cannot be aborted: {because(error)}") from error
 
     def _wait(self) -> None:
         event = self._next_event()
@@ -189,14 +189,14 @@ class Pipeline:
             self.committed.append(event.transaction)
             return
         if event.must_exit:
-            raise MustExit(f"a transaction cannot be committed: {event.error}") from event.error
+            raise MustExit(f"a transaction cannot be committed: {because(event.error)}") from event.error
         # What follows it has to be aborted too: the caller's next call is abort().
         self._abort(event.transaction.producer)
-        raise BatchFailed(f"a transaction has to be aborted: {event.error}") from event.error
+        raise BatchFailed(f"a transaction has to be aborted: {because(event.error)}") from event.error
 
 
 def _failure(error: KafkaException) -> BatchFailed | MustExit:
     """What a refused ``produce`` means: the transaction is lost, and where the client is fatal the process too."""
     if kafka_error(error).fatal():
-        return MustExit(f"the client cannot go on: {error}")
-    return BatchFailed(f"a transaction has to be aborted: {error}")
+        return MustExit(f"the client cannot go on: {because(error)}")
+    return BatchFailed(f"a transaction has to be aborted: {because(error)}")

@@ -39,6 +39,24 @@ def kafka_error(exception: KafkaException) -> KafkaError:
     return error
 
 
+_FENCED = {
+    KafkaError._FENCED,  # noqa: SLF001  # the client's public names for its own errors
+    KafkaError.FENCED_INSTANCE_ID,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+}
+
+
+def because(error: Exception | KafkaError | None) -> str:
+    """Why a call failed, for people; a worker that was fenced is told what to look for."""
+    found = kafka_error(error) if isinstance(error, KafkaException) else error
+    if not isinstance(found, KafkaError):
+        return str(error)
+    fenced = found.code() in _FENCED or "fenced" in found.str().lower()
+    hint = "; most often another process runs in this slot: give one of them another --slot, or --deployment"
+    return f"{found.str()} ({found.name()}){hint if fenced else ''}"
+
+
 class Backoff(msgspec.Struct, frozen=True):
     """Waits that double from ``first_s`` to ``longest_s``."""
 

@@ -9,9 +9,11 @@ from uuid import uuid4
 import structlog
 from confluent_kafka import Consumer, KafkaException, Producer
 
+from scoring.contract.errors import Rejection
 from scoring.contract.heartbeat import ModelStatus
 from scoring.log import identify
 from scoring.lookups.sql import SqlLookups
+from scoring.scorer.trial import TrialLimits
 from scoring.settings import Settings
 from scoring.worker.breaker import Limits
 from scoring.worker.cache import Cache
@@ -88,11 +90,12 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     made = clients or Clients()
     worker, instance, keyring = worker_id(settings), uuid4().hex, settings.need_keyring()
     identify(worker=worker, instance=instance)
-    directory, fetch_process = TopicDirectory(settings.need_kafka()), FetchProcess()
+    directory, fetch_process = TopicDirectory(settings.need_kafka()), _fetch_process(settings)
     fetching = Fetching(
         models=settings.need_models(),
         cache=Cache(settings.need_cache_dir(), worker),
         fetch=fetch_process.fetch,
+        trial=fetch_process.try_bundle,
         check=Surroundings(directory, SqlLookups(settings.need_connection)).check,
     )
     consumer = made.consumer(consumer_settings(settings))
@@ -117,7 +120,11 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
         beat=watchdog.beat,
     )
     follower = Follower(
-        lambda: made.consumer(follower_settings(settings)), keyring, fetching.offer, lambda: fetching.memory.ledger
+        lambda: made.consumer(follower_settings(settings)),
+        keyring,
+        fetching.offer,
+        lambda: fetching.memory.ledger,
+        fetching.caught_up,
     )
     heartbeat = HeartbeatSender(
         producer=made.producer(heartbeat_settings(settings)),
@@ -126,6 +133,7 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
         instance=instance,
         status=lambda: _statuses(loop, fetching),
         ledger=lambda: fetching.memory.ledger,
+        rejected=lambda: _rejected(follower, fetching),
     )
     log.info("worker.started", models=list(settings.need_models()))
     pipeline.start()
@@ -144,6 +152,22 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     loop.close()
     heartbeat.stop(left=True)
     watchdog.stop()
+
+
+def _fetch_process(settings: Settings) -> FetchProcess:
+    limits = TrialLimits(
+        memory_bytes=settings.trial_memory_bytes,
+        processor_s=settings.trial_processor_s,
+        # Backfills score more at a time than a small micro-batch: never try less than that.
+        records=max(settings.maximum_batch_records, TrialLimits().records),
+    )
+    return FetchProcess(limits=limits)
+
+
+def _rejected(follower: Follower, fetching: Fetching) -> dict[str, int]:
+    """How many notices were not believed, by reason; the other thread may be counting meanwhile."""
+    foreign = {Rejection.OTHER_LEDGER.value: fetching.foreign} if fetching.foreign else {}
+    return {**follower.rejected.copy(), **foreign}
 
 
 def _statuses(loop: Loop, fetching: Fetching) -> dict[str, ModelStatus]:

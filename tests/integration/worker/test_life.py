@@ -177,6 +177,20 @@ def test_an_idle_worker_that_was_fenced_ends_as_well(ground: Ground) -> None:
     assert first.wait(30) == 70
 
 
+def test_a_restarted_worker_does_not_score_its_backlog_with_what_was_rolled_back_meanwhile(ground: Ground) -> None:
+    ground.promote(1)
+    worker = ground.start()
+    ground.wait_for_state("live", sequence=1)
+    ground.promote(2)
+    ground.wait_for_state("live", sequence=2)
+    assert ground.stop(worker) == 0
+    ground.notify(3, 1, kind=Kind.ROLLBACK)
+    ground.feed(400)
+    ground.start()
+    ground.wait_until_done()
+    assert {prediction["sequence"] for prediction in ground.predictions()} == {3}
+
+
 def test_sigint_is_a_stop_too(ground: Ground) -> None:
     worker = ground.start()
     ground.wait_for_state("waiting")

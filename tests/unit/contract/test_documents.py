@@ -22,7 +22,7 @@ from scoring.contract.dead_letter import (
 )
 from scoring.contract.digest import digest_of
 from scoring.contract.errors import BundleRejected
-from scoring.contract.golden import GoldenRow, decode_golden, encode_golden
+from scoring.contract.golden import MAXIMUM_ROWS, GoldenRow, decode_golden, encode_golden
 from scoring.contract.manifest import MANIFEST_FILE, Topics, decode_manifest
 from scoring.contract.progress import Progress
 from scoring.contract.topics import INPUT_MAXIMUM_BYTES, OUTPUT_MAXIMUM_BYTES, control_topics, model_topics
@@ -86,6 +86,44 @@ def test_no_bytes_make_anything_but_a_refusal(content: bytes) -> None:
         decode_manifest(content)
 
 
+@pytest.mark.parametrize(
+    ("part", "change", "reason"),
+    [
+        ("topics", {"predictions": "baton.notices"}, "'baton.notices' is not a model's topic"),
+        ("topics", {"dead_letters": "__consumer_offsets"}, "is not a model's topic"),
+        ("topics", {"predictions": "small.input"}, "'small.input' is there twice"),
+        ("topics", {"input": "a b"}, "'a b' is not the name of a topic"),
+        ("output", {"tolerance": -1.0}, "lets anything pass"),
+        ("output", {"task": "binary"}, "the threshold 1.5 is no probability"),
+        ("snapshot", {"end": "2020-01-01T00:00:00Z"}, "the holdout does not begin between start and end"),
+        ("snapshot", {"start": "2026-03-01T12:30:00"}, "Invalid RFC3339|RFC3339|timezone"),
+        ("files", {"../x": {"sha256": "0" * 64, "size_bytes": 1}}, "is not the name of a file in a bundle"),
+        ("files", {"MODEL.onnx": {"sha256": "0" * 64, "size_bytes": 1}}, "'model.onnx' is there twice"),
+        ("files", {"Manifest.json": {"sha256": "0" * 64, "size_bytes": 1}}, "'manifest.json' is there twice"),
+        ("files", {"w.bin": {"sha256": "0" * 64, "size_bytes": 2**40}}, "bytes, at most"),
+    ],
+)
+def test_what_a_manifest_may_not_say_is_named(
+    manifest: bytes, part: str, change: dict[str, object], reason: str
+) -> None:
+    known = json.loads(manifest)[part]
+    with pytest.raises(BundleRejected, match=reason):
+        decode_manifest(changed(manifest, **{part: {**known, **change}}))
+
+
+def test_all_mistakes_of_a_manifest_are_told_together(manifest: bytes) -> None:
+    topics = {"input": "x y", "predictions": "x", "dead_letters": "x"}
+    with pytest.raises(
+        BundleRejected, match=r"'x y' is not.*'x' is there twice.*'nowhere' is not.*'id' is there twice"
+    ):
+        decode_manifest(changed(manifest, topics=topics, pass_through=["nowhere", "id", "id"]))
+
+
+def test_a_manifest_with_a_key_twice_is_refused(manifest: bytes) -> None:
+    with pytest.raises(BundleRejected, match="the key 'model' is there twice"):
+        decode_manifest(manifest.replace(b'"model"', b'"model": "small", "model"', 1))
+
+
 # --- golden rows --------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +149,13 @@ def test_golden_rows_keep_every_bit(rows: list[GoldenRow]) -> None:
 def test_wrong_golden_rows_are_refused(content: bytes) -> None:
     with pytest.raises(BundleRejected, match="golden rows"):
         decode_golden(content)
+
+
+def test_too_many_golden_rows_are_refused() -> None:
+    rows = (GoldenRow(message=b"{}", estimator=1.0, compiled=1.0),) * (MAXIMUM_ROWS + 1)
+    assert len(decode_golden(encode_golden(rows[1:]))) == MAXIMUM_ROWS
+    with pytest.raises(BundleRejected, match="4097 of them"):
+        decode_golden(encode_golden(rows))
 
 
 # --- dead letters -------------------------------------------------------------------------------------------------

@@ -12,8 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring.contract.envelope import KEY_ID_HEADER, SIGNATURE_HEADER, Keyring, Sealed
-from scoring.contract.errors import ConfigurationError, EnvelopeRejected, Rejection
+from scoring.contract.envelope import KEY_ID_HEADER, MAXIMUM_VALUE_BYTES, SIGNATURE_HEADER, Keyring, Sealed
+from scoring.contract.errors import (
+    MAXIMUM_SENTENCE_CHARACTERS,
+    ConfigurationError,
+    EnvelopeRejected,
+    Rejection,
+    sentence,
+)
 from scoring.contract.notice import NOTICE_TYPE, Kind, Notice, seal_notice, unseal_notice
 
 MOMENT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -257,3 +263,45 @@ def test_the_keyring_never_shows_its_secrets() -> None:
     assert "1111" not in repr(KEYRING)
     assert "1111" not in str(KEYRING)
     assert "k1" in repr(KEYRING)
+
+
+# --- bounds -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_too_large_is_refused_before_its_signature_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = signed(b" " * MAXIMUM_VALUE_BYTES + sealed().value)
+    monkeypatch.setattr("scoring.contract.envelope._signature", None)
+    assert rejection(message) is Rejection.TOO_LARGE
+
+
+def test_a_key_that_is_there_twice_is_refused_wherever_it_is() -> None:
+    value = sealed().value
+    for old in (b'"specversion":', b'"sequence":', b'"model":'):
+        twice = value.replace(old, old + b"0," + old, 1)
+        assert rejection(signed(twice)) is Rejection.MALFORMED
+    extended = value.replace(b'"specversion":', b'"more":{"a":1,"a":2},"specversion":', 1)
+    assert rejection(signed(extended)) is Rejection.MALFORMED
+    assert opened(signed(value.replace(b'"specversion":', b'"more":{"a":1},"specversion":', 1))) == NOTICE
+
+
+@pytest.mark.parametrize("sequence", [2**31, 10**30, 0, -1])
+def test_a_sequence_beyond_the_ledgers_is_refused(sequence: int) -> None:
+    assert rejection(sealed(msgspec.structs.replace(NOTICE, sequence=sequence))) is Rejection.MALFORMED
+
+
+@pytest.mark.parametrize("version", ["", "-h", "../2", "a/b", "2 ", "2\n", "2\0", "x" * 64, "\u0662"])
+def test_a_version_that_could_lead_elsewhere_is_refused(version: str) -> None:
+    assert rejection(sealed(msgspec.structs.replace(NOTICE, version=version))) is Rejection.MALFORMED
+
+
+def test_a_time_without_an_offset_is_refused() -> None:
+    naive = MOMENT.replace(tzinfo=None)
+    assert rejection(sealed(msgspec.structs.replace(NOTICE, decided_at=naive))) is Rejection.MALFORMED
+
+
+def test_a_sentence_fits_a_message_whatever_made_it() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        msgspec.json.encode("a\udcffb")
+    assert sentence("a\udcffb") == "a\\udcffb"
+    assert len(sentence("x" * 10_000)) == MAXIMUM_SENTENCE_CHARACTERS
+    assert sentence(ValueError("short")) == "short"

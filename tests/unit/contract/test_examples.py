@@ -94,6 +94,7 @@ HEARTBEAT = Heartbeat(
         ),
         "upsell": ModelStatus(state=State.WAITING),
     },
+    rejected={"bad-signature": 2, "unsigned": 5},
 )
 SCHEMA = FeatureSchema(
     key="flight_id",

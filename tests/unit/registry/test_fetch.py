@@ -1,6 +1,7 @@
 """The short-lived process that fetches, and what its caller makes of its end."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -110,3 +111,11 @@ def test_a_registry_that_never_answers_is_given_up(
     assert main(["small", "1", "out"]) == UNAVAILABLE
     assert "longer than 1 s" in json.loads(capsys.readouterr().out)["reason"]
     assert signal.alarm(0) == 0, "the alarm outlives the call"
+
+
+def test_a_refusal_over_a_name_that_is_no_text_is_still_a_refusal(uri: str, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path / "registry" / "small" / "1") + b"/\xff\xfe"
+    os.mkdir(name)  # noqa: PTH102  a path that is no text
+    done = subprocess.run(fetch_command("small", "1", tmp_path / "out"), capture_output=True, check=False)
+    with pytest.raises(BundleRejected, match="is not a regular file"):
+        check_outcome(done.returncode, done.stdout)

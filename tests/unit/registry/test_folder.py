@@ -8,6 +8,7 @@ import pytest
 
 from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
 from scoring.contract.manifest import MANIFEST_FILE
+from scoring.contract.manifest_rules import MAXIMUM_FILES
 from scoring.registry.files import appearing
 from scoring.registry.folder import FolderRegistry
 from scoring.registry.port import CHAMPION
@@ -109,3 +110,28 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         fill_half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_would_fill_the_disk_is_refused_before_it_is_copied(registry: FolderRegistry, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "registry" / "small" / "1", 1)
+    with (tmp_path / "registry" / "small" / "1" / "holes.bin").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(BundleRejected, match=r"it has \d+ bytes, at most"):
+        registry.fetch("small", "1", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_too_many_files_are_refused_before_they_are_copied(registry: FolderRegistry, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "registry" / "small" / "1", 1)
+    for number in range(MAXIMUM_FILES):
+        (tmp_path / "registry" / "small" / "1" / f"f{number}").touch()
+    with pytest.raises(BundleRejected, match=f"more than {MAXIMUM_FILES} files"):
+        registry.fetch("small", "1", tmp_path / "out")
+
+
+def test_a_manifest_without_end_is_not_read_to_its_end(registry: FolderRegistry, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "made", 1)
+    with (tmp_path / "made" / MANIFEST_FILE).open("ab") as file:
+        file.truncate(2**40)
+    with pytest.raises(BundleRejected, match=r"holds no bundle.*has more than"):
+        registry.register("small", tmp_path / "made", {})

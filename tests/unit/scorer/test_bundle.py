@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scoring.contract.digest import digest_of
 from scoring.contract.errors import BundleRejected
 from scoring.contract.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, Manifest
 from scoring.scorer import bundle as module
@@ -193,3 +194,28 @@ def test_a_bundle_is_not_written_without_its_golden_rows(tmp_path: Path, folder:
     with pytest.raises(BundleRejected, match=r"golden\.json must be in it"):
         write_bundle(tmp_path / "new", manifest, {MODEL_FILE: b"x"})
     assert not (tmp_path / "new").exists()
+
+
+def test_further_files_are_checked_piece_by_piece_and_not_kept(folder: Path, digest: str) -> None:
+    content = b"w" * 3_000_001
+    (folder / "weights.bin").write_bytes(content)
+    files_with(folder, "weights.bin", sha256=digest_of(content), size_bytes=len(content))
+    assert set(open_bundle(folder).manifest.files) == {MODEL_FILE, GOLDEN_FILE, "weights.bin"}
+    for spoiled in (content[:-1], content + b"w", b"W" + content[1:]):
+        (folder / "weights.bin").write_bytes(spoiled)
+        with pytest.raises(BundleRejected, match=r"weights\.bin is not the file"):
+            open_bundle(folder)
+
+
+def test_golden_rows_have_a_bound_of_their_own(folder: Path, digest: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAXIMUM_GOLDEN_BYTES", 10)
+    with pytest.raises(BundleRejected, match=r"golden\.json' has more than 10 bytes"):
+        open_bundle(folder, digest)
+
+
+def test_of_many_strangers_a_few_are_told(folder: Path, digest: str) -> None:
+    for number in range(500):
+        (folder / f"stranger-{number}").touch()
+    with pytest.raises(BundleRejected) as caught:
+        open_bundle(folder, digest)
+    assert str(caught.value).count("stranger-") == 5

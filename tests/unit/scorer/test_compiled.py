@@ -80,7 +80,7 @@ def test_the_link_runs_behind_the_graph() -> None:
 
 @pytest.mark.parametrize("graph", [b"", b"nonsense", GRAPH[:100], b"\x00" * 64])
 def test_what_is_no_graph_is_refused(graph: bytes) -> None:
-    with pytest.raises(BundleRejected, match="ONNX Runtime refuses the graph"):
+    with pytest.raises(BundleRejected, match=r"^compiled model: "):
         CompiledModel(graph, OUTPUT)
 
 

@@ -89,6 +89,12 @@ def test_what_is_not_finite_never_passes(scorer: Scorer, wrong: float) -> None:
         check_golden(tolerant, rows_of(tolerant, compiled=wrong))
 
 
+@pytest.mark.parametrize("tolerance", [1.0, 1e308])
+def test_a_tolerance_as_large_as_the_scores_shows_nothing_and_is_refused(scorer: Scorer, tolerance: float) -> None:
+    with pytest.raises(BundleRejected, match="lets anything pass"):
+        check_golden(with_output(scorer, exact=False, tolerance=tolerance))
+
+
 def test_the_rows_bring_what_was_looked_up_for_them(tmp_path: Path) -> None:
     make_bundle(tmp_path / "bundle", 1, schema=small_schema((WEATHER,)))
     scorer = Scorer(open_bundle(tmp_path / "bundle"))

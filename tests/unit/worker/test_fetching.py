@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from scoring.contract.acknowledgement import Outcome
@@ -17,8 +18,9 @@ from scoring.contract.heartbeat import State
 from scoring.contract.manifest import MODEL_FILE, Topics
 from scoring.contract.notice import Kind, Notice
 from scoring.scorer.scorer import Scorer
+from scoring.scorer.trial import try_bundle
 from scoring.worker.cache import Cache
-from scoring.worker.fetching import Fetching
+from scoring.worker.fetching import NOTICES_PATIENCE_S, Fetching
 from scoring.worker.models import Active, Arrival, Pending, Refused, Retired
 from scoring.worker.policy import Backoff
 from tests.support.bundles import make_bundle
@@ -33,7 +35,9 @@ class Ground:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.digests: dict[tuple[str, int], str] = {}
+        self.now_s = 100.0
         self.fetched: list[str] = []
+        self.tried: list[str] = []
         self.failures: list[Exception] = []
         self.checks: list[Exception] = []
         self.gate: threading.Event | None = None
@@ -69,6 +73,12 @@ class Ground:
             raise self.failures.pop(0)
         shutil.copytree(self.root / "registry" / model / version, target, dirs_exist_ok=True)
 
+    def trial(self, model: str, digest: str, folder: Path) -> None:
+        self.tried.append(self.fetched[-1])
+        refused = try_bundle(folder, digest, model, 40)
+        if refused is not None:
+            raise BundleRejected(refused)
+
     def check(self, scorer: Scorer) -> None:
         assert isinstance(scorer, Scorer)
         if self.checks:
@@ -78,15 +88,20 @@ class Ground:
         return Cache(self.root / "cache", "d/0")
 
     @contextmanager
-    def running(self, *models: str) -> Iterator[Fetching]:
+    def running(self, *models: str, informed: bool = True) -> Iterator[Fetching]:
+        """A fetching thread; ``informed`` where it knows that there are no other notices than those to come."""
         fetching = Fetching(
             models=models or ("small",),
             cache=self.cache(),
             fetch=self.fetch,
+            trial=self.trial,
             check=self.check,
             backoff=Backoff(0.001, 0.002),
+            clock_s=lambda: self.now_s,
         )
         fetching.start()
+        if informed:
+            fetching.caught_up()
         try:
             yield fetching
         finally:
@@ -211,6 +226,66 @@ def test_the_first_ledger_counts_even_before_anything_went_live(ground: Ground) 
         fetching.settled(settled(arrived(fetching)))
         assert fetching.memory.ledger == LEDGER
         assert fetching.phases["other"].state is State.WAITING
+
+
+def test_other_ledgers_notices_are_counted(ground: Ground) -> None:
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(3))
+        for sequence in (9, 10, 11):
+            fetching.offer(ground.notice(sequence, ledger=OTHER_LEDGER))
+        assert fetching.foreign == 3
+
+
+# --- trials -------------------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_is_tried_before_it_enters_the_cache_and_not_again(ground: Ground) -> None:
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(3))
+        go_live(fetching, ground.notice(4))
+        rollback = ground.notice(5, kind=Kind.ROLLBACK)
+        fetching.offer(msgspec.structs.replace(rollback, version="3", manifest_digest=ground.digests["small", 3]))
+        assert isinstance(arrived(fetching), Active)
+    assert (ground.fetched, ground.tried) == (["3", "4"], ["3", "4"])
+
+
+def test_a_bundle_that_fails_its_trial_never_comes_near_the_process_that_scores(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(3))
+        ground.register(4, golden_error=1e-9)
+        monkeypatch.setattr("scoring.worker.fetching.open_bundle", None)
+        refused = go_live(fetching, ground.notice(4))
+    assert isinstance(refused, Refused)
+    assert "golden rows differ" in refused.reason
+    assert [path.name for path in (ground.root / "cache" / "bundles").iterdir()] == [ground.digests["small", 3]]
+
+
+def test_a_trial_that_says_nothing_is_repeated(ground: Ground) -> None:
+    trials = [Unavailable("the machine is busy")] * 2
+    tried = ground.trial
+
+    def trial(model: str, digest: str, folder: Path) -> None:
+        if trials:
+            raise trials.pop()
+        tried(model, digest, folder)
+
+    with ground.running() as fetching:
+        fetching._trial = trial
+        fetching.offer(ground.notice(3))
+        assert isinstance(arrived(fetching), Active)
+    assert ground.fetched == ["3"] * 3
+
+
+@pytest.mark.parametrize("reason", ["x" * 3_000_000, "a\udcffb", "\ud800" * 5_000])
+def test_a_refusal_can_be_told_whatever_its_reason_is(ground: Ground, reason: str) -> None:
+    ground.failures = [BundleRejected(reason)]
+    with ground.running() as fetching:
+        refused = go_live(fetching, ground.notice(3))
+        assert isinstance(refused, Refused)
+        for told in (refused.reason, fetching.phases["small"].reason):
+            assert 1 < len(msgspec.json.encode(told)) < 10_000
 
 
 # --- what is tried again, and what is refused ---------------------------------------------------------------------
@@ -398,13 +473,53 @@ def test_a_restart_scores_from_the_cache_without_registry_or_notice(ground: Grou
     assert ground.fetched == ["3"]
 
 
-def test_a_restart_goes_straight_to_a_newer_notice(ground: Ground) -> None:
+def test_a_restart_takes_newer_notices_as_before(ground: Ground) -> None:
     with ground.running() as fetching:
         go_live(fetching, ground.notice(3))
     with ground.running() as fetching:
         assert arrived(fetching).sequence == 3
         fetching.offer(ground.notice(8))
         assert arrived(fetching).sequence == 8
+
+
+@pytest.mark.parametrize("kind", [Kind.PROMOTE, Kind.ROLLBACK, Kind.RETIRE])
+def test_a_restart_does_not_score_with_what_was_replaced_meanwhile(ground: Ground, kind: Kind) -> None:
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(3))
+    with ground.running("small", "probe", informed=False) as fetching:
+        assert fetching.phases["small"].state is State.FETCHING
+        fetching.offer(ground.notice(8, kind=kind))
+        fetching.caught_up()
+        assert arrived(fetching).sequence == 8
+        nothing_arrives(fetching, ground)
+
+
+def test_a_restart_waits_for_the_notices_before_it_scores(ground: Ground) -> None:
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(3))
+    with ground.running("small", "probe", informed=False) as fetching:
+        nothing_arrives(fetching, ground)
+        fetching.caught_up()
+        assert arrived(fetching).sequence == 3
+
+
+def test_what_was_live_scores_again_when_its_successor_cannot_be_fetched_now(ground: Ground) -> None:
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(3))
+    ground.failures = [Unavailable("away")] * 3
+    with ground.running(informed=False) as fetching:
+        fetching.offer(ground.notice(8))
+        fetching.caught_up()
+        assert [arrived(fetching).sequence for _ in range(2)] == [3, 8]
+
+
+def test_notices_that_cannot_be_read_do_not_keep_a_restarted_worker_from_scoring_for_ever(ground: Ground) -> None:
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(3))
+    with ground.running("small", "probe", informed=False) as fetching:
+        ground.now_s += NOTICES_PATIENCE_S
+        fetching.offer(ground.notice(1, model="probe"))
+        assert {arrived(fetching).model for _ in range(2)} == {"small", "probe"}
 
 
 def test_nothing_at_or_below_what_was_live_is_taken_after_a_restart(ground: Ground) -> None:
@@ -467,6 +582,17 @@ def test_what_was_live_comes_back_although_a_newer_sequence_was_refused_meanwhil
         fetching.offer(ground.notice(4))
         ground.gate.set()
         arrivals = sorted((arrived(fetching), arrived(fetching)), key=lambda arrival: arrival.sequence)
+    assert [(type(arrival), arrival.sequence) for arrival in arrivals] == [(Active, 3), (Refused, 4)]
+
+
+def test_what_was_live_scores_on_when_its_successor_of_the_meantime_is_refused(ground: Ground) -> None:
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(3))
+    ground.register(4, golden_error=1.0)
+    with ground.running(informed=False) as fetching:
+        fetching.offer(ground.notice(4))
+        fetching.caught_up()
+        arrivals = [arrived(fetching), arrived(fetching)]
     assert [(type(arrival), arrival.sequence) for arrival in arrivals] == [(Active, 3), (Refused, 4)]
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from confluent_kafka import KafkaError, Message
 
 from scoring.contract.envelope import Keyring
@@ -38,7 +39,7 @@ def sealed(sequence: int, model: str = "small", ledger: int = 7) -> Message:
 def passed_on(*messages: Any, followed: UUID | None = None) -> tuple[list[tuple[str, int]], Follower]:
     offered: list[tuple[str, int]] = []
     take: Callable[[Notice], None] = lambda n: offered.append((n.model, n.sequence))  # noqa: E731
-    follower = Follower(lambda: None, KEYRING, take, lambda: followed)  # type: ignore[arg-type,return-value]
+    follower = Follower(lambda: None, KEYRING, take, lambda: followed, lambda: None)  # type: ignore[arg-type,return-value]
     for one in messages:
         follower._take(one)
     return offered, follower
@@ -51,6 +52,20 @@ def test_nothing_is_passed_on_before_the_end_was_reached() -> None:
 def test_after_catching_up_only_the_newest_of_each_model_is_passed_on() -> None:
     messages = [sealed(1), sealed(1, "other"), sealed(3), sealed(2)]
     assert sorted(passed_on(*messages, END)[0]) == [("other", 1), ("small", 3)]
+
+
+def test_it_says_so_when_everything_was_passed_on() -> None:
+    told: list[str] = []
+    follower = Follower(
+        lambda: None,  # type: ignore[arg-type,return-value]
+        KEYRING,
+        lambda notice: told.append(f"notice {notice.sequence}"),
+        lambda: None,
+        lambda: told.append("caught up"),
+    )
+    for one in (sealed(1), sealed(2), END):
+        follower._take(one)
+    assert told == ["notice 2", "caught up"]
 
 
 def test_without_a_ledger_to_follow_the_one_that_wrote_last_counts_whatever_its_sequence() -> None:
@@ -109,3 +124,11 @@ def test_whatever_a_message_makes_the_client_raise_the_next_one_is_read() -> Non
     offered, follower = passed_on(END, Odd(), sealed(2))
     assert offered == [("small", 2)]
     assert follower.rejected["malformed"] == 1
+
+
+def test_a_flood_of_forged_notices_is_counted_in_full_and_logged_ever_more_rarely() -> None:
+    forged = message(b"x", key=b"small")
+    with structlog.testing.capture_logs() as lines:
+        _, follower = passed_on(END, *[forged] * 1_000)
+    assert follower.rejected == {"unsigned": 1_000}
+    assert [line["count"] for line in lines] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]

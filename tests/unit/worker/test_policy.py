@@ -3,6 +3,7 @@
 from uuid import UUID
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from scoring.contract.progress import Progress
 from scoring.topics import Deviation
 from scoring.worker.directory import is_grave
 from scoring.worker.partitions import Partition, Partitions, Pause, pause_for
-from scoring.worker.policy import Backoff, Remedy, remedy
+from scoring.worker.policy import Backoff, Remedy, because, remedy
 from scoring.worker.policy import kafka_error as error_in
 from tests.support.simulated_kafka import kafka_error
 
@@ -114,3 +115,15 @@ def test_only_what_would_stop_the_worker_keeps_a_bundle_from_going_live(
     setting: str, found: str, wanted: str, grave: bool
 ) -> None:
     assert is_grave(Deviation(topic="t", setting=setting, found=found, wanted=wanted, remedy="r")) is grave
+
+
+@pytest.mark.parametrize("code", [KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID, KafkaError.PRODUCER_FENCED])
+def test_a_worker_that_was_fenced_is_told_to_look_for_another_one_in_its_slot(code: int) -> None:
+    told = because(KafkaException(KafkaError(code, "Static consumer fenced")))
+    assert "another --slot" in told
+    assert "Static consumer fenced" in told
+
+
+def test_other_errors_are_told_as_they_are() -> None:
+    assert because(KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer"))) == "no answer (_TIMED_OUT)"
+    assert because(ValueError("a surprise")) == "a surprise"
