@@ -1,6 +1,7 @@
 """One Airflow DAG for each model definition in the models folder, and one that repairs the copies of the ledger.
 
-This file only wires: what a run does stands in ``baton_airflow.factory``, what a model is in its definition.
+This file only wires: what a run does stands in ``baton_airflow.factory``, what a model is in its definition. One that
+cannot be loaded has no DAG, and keeps no other from having one; ``baton_mistakes.py`` shows what is wrong with it.
 """
 
 from pathlib import Path
@@ -8,12 +9,11 @@ from pathlib import Path
 from baton_airflow.factory import build_dag
 from baton_airflow.repair import build_reconcile_dag
 from scoring.settings import read_settings
-from training.catalog import load_definitions
+from training.catalog import read_catalog
 
 _BESIDE = Path(__file__).resolve().parent.parent / "models"
 
-definitions = load_definitions(read_settings().models_dir or _BESIDE)
-for definition in definitions.values():
+for definition in read_catalog(read_settings().models_dir or _BESIDE).definitions.values():
     dag = build_dag(definition)
     globals()[dag.dag_id] = dag
-reconcile = build_reconcile_dag(tuple(definitions))
+reconcile = build_reconcile_dag()

@@ -1,9 +1,11 @@
-"""What the commands share: how they read moments and write tables and JSON, and how they open what they work on."""
+"""What the commands share: how they read moments and write tables and JSON, open what they work on, and decide."""
 
+import functools
 import os
 import pwd
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -12,13 +14,17 @@ import click
 import msgspec
 
 from scoring.contract.clock import rfc3339
+from scoring.contract.notice import Kind
+from scoring.contract.verdict import Verdict
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
 from scoring.promotion.notices import KafkaNotices
 from scoring.promotion.observer import LIMIT_S, Answer
 from scoring.promotion.repair import Repaired, repair
+from scoring.promotion.rules import rolled_back
+from scoring.registry.open import open_registry
 from scoring.registry.port import Registry
-from scoring.settings import Settings
+from scoring.settings import Settings, read_settings
 
 EXIT_REFUSED = 1
 
@@ -42,14 +48,75 @@ class Moment(click.ParamType[datetime]):
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON for machines.")
-actor_option = click.option("--actor", help="Who decides; by default the user and host that run the command.")
-wait_option = click.option("--wait", is_flag=True, help="Wait until every live worker has it.")
-limit_option = click.option(
-    "--limit", "limit_s", default=LIMIT_S, show_default=True, type=click.FloatRange(min=0), help="Seconds to wait."
+head_option = click.option(
+    "--on", "while_head", type=click.IntRange(min=0), help="Only while this sequence is the ledger's head."
 )
-run_id_option = click.option(
-    "--run-id", help="Name of this decision; a retry with the same name returns the entry that it made."
+_DECISION_OPTIONS = (
+    click.option("--reason", required=True, help="Why, for those who read the ledger later."),
+    click.option("--actor", help="Who decides; by default the user and host that run the command."),
+    click.option("--run-id", help="Name of this decision; a retry with the same name returns the entry that it made."),
+    click.option("--wait", is_flag=True, help="Wait until every live worker has it."),
+    click.option(
+        "--limit", "limit_s", default=LIMIT_S, show_default=True, type=click.FloatRange(min=0), help="Seconds to wait."
+    ),
+    json_option,
 )
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command that decides was told, whatever it decides.
+
+    Attributes:
+        wait: whether to wait, at most ``limit_s``, until every live worker has it.
+    """
+
+    reason: str
+    actor: str
+    run_id: str
+    wait: bool
+    limit_s: float
+    as_json: bool
+
+
+def decision_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that every decision has; it gets what they say as ``asked``."""
+
+    @functools.wraps(command)
+    def asking(
+        *, reason: str, actor: str | None, run_id: str | None, wait: bool, limit_s: float, as_json: bool, **own: Any
+    ) -> None:
+        asked = Asked(
+            reason=reason,
+            actor=actor or default_actor(),
+            run_id=run_id or new_run_id(),
+            wait=wait,
+            limit_s=limit_s,
+            as_json=as_json,
+        )
+        command(asked=asked, **own)
+
+    decorated: Callable[..., None] = asking
+    for option in reversed(_DECISION_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+def carry_out(asked: Asked, decide: Callable[[Ledger, Registry], LedgerEntry]) -> None:
+    """Decide, announce, wait where asked to, tell; ends the process with status 1 where the workers do not follow.
+
+    Raises:
+        ConfigurationError: a setting is missing; nothing was decided.
+        BatonError: of ``decide``; and Unavailable where the decision stands, but its copies could not be written.
+    """
+    settings = read_settings()
+    # Now, rather than after a decision that could then not be announced.
+    settings.need_kafka()
+    settings.need_keyring()
+    ledger, registry = open_ledger(settings), open_registry(settings.need_registry_uri())
+    entry = decide(ledger, registry)
+    repaired, answer = _follow_up(settings, ledger, registry, entry, asked)
+    _echo_decision(entry, repaired, answer, as_json=asked.as_json)
+    sys.exit(EXIT_REFUSED if answer and not answer.green else 0)
 
 
 def echo_json(document: object) -> None:
@@ -88,22 +155,12 @@ def open_notices(settings: Settings, ledger: Ledger) -> KafkaNotices:
     return KafkaNotices(settings.need_kafka(), settings.need_keyring(), ledger)
 
 
-def require_copies(settings: Settings) -> None:
-    """Raise ConfigurationError now rather than after a decision that could then not be announced."""
-    settings.need_kafka()
-    settings.need_keyring()
-
-
-def follow_up(
-    settings: Settings, ledger: Ledger, registry: Registry, entry: LedgerEntry, *, waiting: bool, limit_s: float
+def _follow_up(
+    settings: Settings, ledger: Ledger, registry: Registry, entry: LedgerEntry, asked: Asked
 ) -> tuple[Repaired, Answer | None]:
-    """Announce a decision and, where asked for, wait for the workers, with progress on standard error.
-
-    Raises:
-        Unavailable, ConfigurationError: the decision stands, but its copies could not be written.
-    """
+    """Announce a decision and, where asked for, wait for the workers, with progress on standard error."""
     repaired = repair(entry.model, ledger, registry, open_notices(settings, ledger))
-    if not waiting:
+    if not asked.wait:
         return repaired, None
     from scoring.promotion.convergence import wait_until_converged  # noqa: PLC0415 - only where a command waits
 
@@ -112,13 +169,13 @@ def follow_up(
         ledger=ledger,
         kafka=settings.need_kafka(),
         keyring=settings.need_keyring(),
-        limit_s=limit_s,
+        limit_s=asked.limit_s,
         progress=lambda answer: click.echo(answer.sentence, err=True),
     )
     return repaired, answer
 
 
-def echo_decision(entry: LedgerEntry, repaired: Repaired, answer: Answer | None, *, as_json: bool) -> None:
+def _echo_decision(entry: LedgerEntry, repaired: Repaired, answer: Answer | None, *, as_json: bool) -> None:
     """Say what was decided, what followed, and how it stands at the workers."""
     if as_json:
         echo_json({"entry": entry, "repaired": repaired, "convergence": answer})
@@ -137,3 +194,40 @@ def describe_entry(entry: LedgerEntry) -> str:
         f"{entry.model}: sequence {entry.sequence}, {entry.kind.value} version {entry.version}{forced}, "
         f"by {entry.actor} at {rfc3339(entry.decided_at)}: {entry.reason}"
     )
+
+
+def standing_of(version: str, entries: Sequence[LedgerEntry]) -> str:
+    """How a version stands: champion, retired, rolled back, superseded (was champion), or candidate (never was).
+
+    Args:
+        entries: all of the model's, in the order of their sequence.
+    """
+    own = [entry for entry in entries if entry.version == version]
+    if not own:
+        return "candidate"
+    if own[-1] is entries[-1]:
+        return "retired" if own[-1].kind is Kind.RETIRE else "champion"
+    return "rolled back" if own[-1].manifest_digest in rolled_back(entries) else "superseded"
+
+
+def verdict_lines(verdicts: tuple[Verdict, ...]) -> Iterator[str]:
+    """A line per verdict, with its number and limit where it has them."""
+    if not verdicts:
+        yield "  no verdict of any gate"
+    for verdict in verdicts:
+        numbers = "" if verdict.value is None else f" ({verdict.value:.6g}"
+        if numbers:
+            numbers += ")" if verdict.limit is None else f", limit {verdict.limit:.6g})"
+        yield f"  gate {verdict.gate}: {verdict.judgement.value}: {verdict.sentence}{numbers}"
+
+
+def size_text(size_bytes: int | None) -> str:
+    """A size for people: ``1.2 MB``; a dash where it is not known."""
+    if size_bytes is None:
+        return "-"
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

@@ -4,13 +4,15 @@
                                                              |          |
     repair ------------------------------------------------- | -------- ^ -> refused
 
-A candidate that is merely not good enough ends the run green at ``refused``; damaged data, an error inside a gate, a
-model that was converted wrongly or a worker that refuses it end the run red.
+Where the definition asks for a person, ``approve`` stands between ``register`` and ``promote``.
+
+A candidate that is merely not good enough, or that a person turned down, ends the run green at ``refused``; damaged
+data, an error inside a gate, a model that was converted wrongly or a worker that refuses it end the run red
+(``training.refusals``).
 """
 
 from datetime import timedelta
 
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import (
     DAG,
     CronDataIntervalTimetable,
@@ -19,11 +21,12 @@ from airflow.sdk import (
     task,
 )
 
-from baton_airflow.house import TAG, TASK_DEFAULTS
+from baton_airflow.house import RUN_LIMIT, TAG, TASK_DEFAULTS
+from baton_airflow.operators import FORM, ApproveOperator, WaitForWorkersOperator
 from baton_airflow.repair import repair_models
 from baton_airflow.request import run_params
-from baton_airflow.steps import ANNOUNCE, PROMOTE, REFUSED, RESULT, Steps
-from training.definition import ModelDefinition
+from baton_airflow.steps import ANNOUNCE, APPROVE, GATES, PROMOTE, REFUSED, REGISTER, RESULT, WAIT, Json, Steps
+from training.definition import Approval, ModelDefinition
 
 _HOW = """
 ## What a run does
@@ -38,12 +41,16 @@ _HOW = """
 | `register` | keeps the evidence of every run, and an accepted candidate as a version in the registry |
 | `promote` | inserts the next entry of the ledger: this is the decision |
 | `announce` | makes the registry's alias and the Kafka notice equal to the ledger's head |
-| `wait_for_workers` | ends when every live worker scores with the new version |
-| `refused` | green: the candidate was not good enough and the champion stays |
+| `wait_for_workers` | ends when every live worker scores with the new version; a long wait is the triggerer's |
+| `refused` | green: the candidate was not good enough, or came too late, and the champion stays; its log says why |
 | `repair` | first makes alias and notice equal to what the ledger already says |
 
-Start it by hand with *Trigger*: the form asks for the data interval. Only one run at a time; a retry of any task is
-safe. Nothing but `promote` decides.
+{approve}Start it by hand with *Trigger*: the form asks for the data interval. Only one run at a time; a retry of any
+task is safe. Nothing but `promote` decides.
+"""
+_ASKS = """A person approves each promotion: `approve` shows the evidence under *Required Actions* and waits for {who},
+at most {within}. A rejection, or no answer in time, ends the run green at `refused`. Until then no other run starts.
+
 """
 
 
@@ -52,11 +59,11 @@ def build_dag(definition: ModelDefinition) -> DAG:
     with DAG(
         dag_id=dag_id(definition.name),
         description=_first_line(definition.description) or f"Trains, judges and promotes {definition.name}",
-        doc_md=f"{definition.description.strip()}\n{_HOW}",
+        doc_md=_documentation(definition),
         schedule=_timetable(definition),
         catchup=False,
         max_active_runs=1,
-        dagrun_timeout=timedelta(hours=6),
+        dagrun_timeout=RUN_LIMIT + (definition.approval.within if definition.approval else timedelta(0)),
         params=run_params(),
         default_args=TASK_DEFAULTS,
         tags={TAG, f"model:{definition.name}"},
@@ -81,18 +88,39 @@ def _wire(definition: ModelDefinition) -> None:
     validated = task(steps.validate)(snapshot)
     trained = task(steps.train)(snapshot, validated)
     evaluated = task(steps.evaluate)(snapshot, trained)
-    gated = task(trigger_rule=always)(steps.gates)(validated, evaluated)
-    registered = task.branch(trigger_rule=always)(steps.register)(snapshot, trained, evaluated, gated)
-    promoted = task.branch(task_id=PROMOTE)(steps.promote)(gated, _result(registered))
-    announced = task(task_id=ANNOUNCE)(steps.announce)(_result(promoted))
-    waited = task(retries=1)(steps.wait_for_workers)(_result(promoted))
-    refused = EmptyOperator(task_id=REFUSED, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
+    gated = task(task_id=GATES, trigger_rule=always)(steps.gates)(validated, evaluated)
+    registered = task.branch(task_id=REGISTER, trigger_rule=always)(steps.register)(snapshot, trained, evaluated, gated)
+    promoted, refused = hand_over(steps, gated, _result(registered))
     repaired = task(task_id="repair")(repair_models)([definition.name])
 
     snapshot >> gated
     repaired >> promoted
-    [registered, promoted] >> refused
+    registered >> refused
+    if definition.approval is not None:
+        registered >> _approve(steps, definition.approval, gated, evaluated, registered) >> [promoted, refused]
+
+
+def hand_over(steps: Steps, gated: Json, registered: Json) -> tuple[XComArg, XComArg]:
+    """The tasks from the decision to the workers, in the DAG of the context; returns ``promote`` and ``refused``.
+
+    Args:
+        gated, registered: the results of these two steps, or what is rendered to them.
+    """
+    promoted = task.branch(task_id=PROMOTE)(steps.promote)(gated, registered)
+    announced = task(task_id=ANNOUNCE)(steps.announce)(_result(promoted))
+    waited = WaitForWorkersOperator(task_id=WAIT, steps=steps, promoted=_result(promoted))
+    refused = task(task_id=REFUSED, trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)(steps.refuse)()
     announced >> waited
+    promoted >> refused
+    return promoted, refused
+
+
+def _approve(
+    steps: Steps, approval: Approval, gated: XComArg, evaluated: XComArg, registered: XComArg
+) -> ApproveOperator:
+    evidence = {"gated": gated, "evaluated": evaluated, "registered": _result(registered)}
+    by = tuple(approval.by)
+    return ApproveOperator(task_id=APPROVE, steps=steps, evidence=evidence, within=approval.within, by=by, params=FORM)
 
 
 def _result(branching: XComArg) -> XComArg:
@@ -101,6 +129,13 @@ def _result(branching: XComArg) -> XComArg:
 
 def _timetable(definition: ModelDefinition) -> CronDataIntervalTimetable | None:
     return CronDataIntervalTimetable(definition.schedule, timezone="UTC") if definition.schedule else None
+
+
+def _documentation(definition: ModelDefinition) -> str:
+    asks, approval = "", definition.approval
+    if approval is not None:
+        asks = _ASKS.format(who=", ".join(approval.by) or "anybody who may change runs", within=approval.within)
+    return f"{definition.description.strip()}\n{_HOW.format(approve=asks)}"
 
 
 def _first_line(text: str) -> str:

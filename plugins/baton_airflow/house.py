@@ -10,6 +10,8 @@ from training.errors import SnapshotDamaged, TrainingImpossible
 
 OWNER = "baton"
 TAG = "baton"
+# How long a run may take; what it waits for a person comes on top.
+RUN_LIMIT = timedelta(hours=6)
 
 # What a person has to change is not tried again.
 FINAL_ERRORS = (ConfigurationError, ContractError, DecisionRefused, SnapshotDamaged, TrainingImpossible)

@@ -23,8 +23,11 @@ half way. It never decides anything, and finds nothing to do on most days.
 """
 
 
-def repair_models(models: Sequence[str]) -> Json:
+def repair_models(models: Sequence[str] | None = None) -> Json:
     """Repair the copies of each model's head. Returns what was done, by model; models without an entry need nothing.
+
+    Args:
+        models: None is all that the ledger knows, whether their definitions can be loaded or not.
 
     Raises:
         Unavailable: the ledger, the registry or the broker cannot be reached; what could be repaired was.
@@ -37,9 +40,9 @@ def repair_models(models: Sequence[str]) -> Json:
 
     settings = read_settings()
     ledger = Ledger.open(settings.need_ledger_url())
-    decided = [model for model in models if ledger.head(model) is not None]
+    decided = ledger.models() if models is None else [model for model in models if ledger.head(model) is not None]
     if not decided:
-        log.info("nothing to repair", models=list(models), reason="the ledger has no entry of theirs yet")
+        log.info("nothing to repair", models=models, reason="the ledger has no entry yet")
         return {}
     registry = open_registry(settings.need_registry_uri())
     board = KafkaNotices(settings.need_kafka(), settings.need_keyring(), ledger)
@@ -52,8 +55,8 @@ def repair_models(models: Sequence[str]) -> Json:
     return {repaired.model: msgspec.to_builtins(repaired) for repaired in done}
 
 
-def build_reconcile_dag(models: Sequence[str]) -> DAG:
-    """The DAG ``baton_reconcile``, which repairs the copies of all ``models`` every quarter of an hour."""
+def build_reconcile_dag() -> DAG:
+    """The DAG ``baton_reconcile``, which repairs the copies of all models every quarter of an hour."""
     with DAG(
         dag_id="baton_reconcile",
         description="Makes alias and notice of every model equal to the ledger's head",
@@ -66,5 +69,5 @@ def build_reconcile_dag(models: Sequence[str]) -> DAG:
         default_args=TASK_DEFAULTS,
         tags={TAG},
     ) as dag:
-        task(task_id="repair")(repair_models)(list(models))
+        task(task_id="repair")(repair_models)()
     return dag

@@ -5,6 +5,7 @@ verdicts stay readable, in the UI and through the REST API, whatever the run's e
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -12,22 +13,28 @@ import structlog
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
+from baton_airflow import question
 from baton_airflow.request import run_request
+from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.verdict import Judgement, Verdict
 from scoring.settings import Settings, read_settings
 from training import pipeline
 from training.definition import ModelDefinition
+from training.refusals import Refusal
 from training.results import (
+    Answered,
     Evaluated,
     Gated,
     Promoted,
     Pulled,
+    Refused,
     Registered,
     Result,
     RunRequest,
     SnapshotRef,
     Trained,
     Validated,
+    Waited,
     from_json,
     to_json,
 )
@@ -41,7 +48,12 @@ VERDICTS = "verdicts"
 """XCom key of the gates' verdicts: a list of gate, judgement, sentence, value, limit."""
 RETURNED = "return_value"
 
-PROMOTE, ANNOUNCE, REFUSED = "promote", "announce", "refused"
+GATES, REGISTER, APPROVE, PROMOTE = "gates", "register", "approve", "promote"
+ANNOUNCE, WAIT, REFUSED = "announce", "wait_for_workers", "refused"
+# Handing a wait over and taking it back costs two starts of a process, so the task looks by itself for a moment.
+LOOK_S = 5.0
+# Keys of the trigger's event: what became of the wait, or why it could not be watched and whether a retry may help.
+WAITED, ERROR, AGAIN = "waited", "error", "again"
 
 
 class Steps:
@@ -122,34 +134,95 @@ class Steps:
         )
         self._hand_on(RESULT, _json(registered))
         # After a red gate the promotion is not skipped, which would end the run green: it fails with its upstream.
-        return PROMOTE if judged.accepted or judged.red else REFUSED
+        return self._decides() if judged.accepted or judged.red else REFUSED
+
+    def question(self, gated: Json, evaluated: Json, registered: Json) -> tuple[str, str]:
+        """What the person who approves is asked: a headline, and the evidence as Markdown."""
+        request, _ = self._asked()
+        judged, version = from_json(Gated, gated), from_json(Registered, registered)
+        return question.subject(self._definition, version), question.body(
+            self._definition, request, judged, _maybe(Evaluated, evaluated), version
+        )
+
+    def answer(self, registered: Json, event: Mapping[str, Any], *, approved: bool) -> None:
+        """Hand on what the person answered, or that nobody did; it holds for the candidate that was shown."""
+        digest = from_json(Registered, registered).manifest_digest
+        if digest is None:
+            raise AirflowFailException("there is no candidate to approve: none was registered")
+        answered = question.answered(digest, event, approved=approved)
+        write = log.info if answered.approved else log.warning
+        write("answered", sentence=answered.sentence)
+        self._hand_on(RESULT, _json(answered))
 
     def promote(self, gated: Json, registered: Json) -> str:
-        """Insert the ledger's next entry: this is the decision."""
+        """Insert the ledger's next entry: this is the decision. Red when somebody has to look into a refusal."""
         request, settings = self._asked()
         judged, version = from_json(Gated, gated), from_json(Registered, registered)
-        promoted = pipeline.promote(self._definition, request, settings, judged, version)
+        answered = _maybe(Answered, self._handed_on(APPROVE)) if self._definition.approval else None
+        promoted = pipeline.promote(self._definition, request, settings, judged, version, answered)
         self._hand_on(RESULT, _json(promoted))
-        if promoted.sequence is None:
-            log.warning("refused", sentence=promoted.refused)
-            return REFUSED
-        log.info("promoted", sequence=promoted.sequence, version=promoted.version)
-        return ANNOUNCE
+        if promoted.sequence is not None:
+            log.info("promoted", sequence=promoted.sequence, version=promoted.version)
+            return ANNOUNCE
+        if promoted.red:
+            raise AirflowFailException(str(promoted.refused))
+        return REFUSED
 
     def announce(self, promoted: Json) -> Json:
         """Make the registry's alias and the notice equal to the ledger's head."""
         request, settings = self._asked()
         return _json(pipeline.announce(self._definition, request, settings, from_json(Promoted, promoted)))
 
-    def wait_for_workers(self, promoted: Json) -> Json:
-        """Wait until every live worker scores with the new version. Red when one refuses it or the limit is over."""
-        request, settings = self._asked()
-        waited = pipeline.wait(self._definition, request, settings, from_json(Promoted, promoted))
-        if waited is not None and not waited.green:
+    def watch(self, promoted: Json) -> tuple[Json, timedelta]:
+        """What the triggerer is to watch, None where nothing was promoted, and for how long at most."""
+        from training.watch import utc_now, watch_for  # noqa: PLC0415  it loads clients
+
+        limit = pipeline.CONVERGENCE_LIMIT
+        return _json(watch_for(self._definition, from_json(Promoted, promoted), utc_now(), limit)), limit
+
+    def look(self, watch: Json) -> Json:
+        """What became of the wait where that shows within a few seconds, as it usually does; None otherwise."""
+        from training.watch import Watch, Watcher  # noqa: PLC0415
+
+        return _json(Watcher(from_json(Watch, watch)).look(LOOK_S))
+
+    def watched(self, event: Mapping[str, Any]) -> Json:
+        """What became of the wait. Red when a worker refused the version or the limit is over."""
+        if ERROR in event:
+            raise (Unavailable if event.get(AGAIN) else ConfigurationError)(str(event[ERROR]))
+        waited = from_json(Waited, event[WAITED])
+        if not waited.green:
             self._hand_on(RETURNED, _json(waited))
             raise AirflowFailException(waited.sentence)
-        log.info("finished", sentence=waited.sentence if waited else None)
+        log.info("finished", sentence=waited.sentence)
         return _json(waited)
+
+    def refuse(self) -> Json:
+        """Say in the log and in the registry's run why the candidate was not promoted, and by what or whom."""
+        _, settings = self._asked()
+        why = self._why_refused()
+        log.warning("refused", refusal=", ".join(why.refusals), sentence=why.sentence)
+        registered = _maybe(Registered, self._handed_on(REGISTER))
+        # What the gates refused was recorded as refused, and has no version.
+        if registered is not None and registered.registry_run is not None and registered.version is not None:
+            pipeline.record_refusal(settings, registered.registry_run, why)
+        return _json(why)
+
+    def _why_refused(self) -> Refused:
+        promoted = _maybe(Promoted, self._handed_on(PROMOTE))
+        if promoted is not None and promoted.refused is not None:
+            return Refused(refusals=(promoted.refusal or "",), sentence=promoted.refused)
+        answered = _maybe(Answered, self._handed_on(APPROVE))
+        if answered is not None:
+            kind = Refusal.UNANSWERED if answered.by is None else Refusal.REJECTED
+            return Refused(refusals=(kind,), sentence=answered.sentence, by=answered.by)
+        gated = from_json(Gated, self._handed_on(GATES, RETURNED))
+        against = tuple(verdict.gate for verdict in gated.verdicts if verdict.judgement is Judgement.FAIL)
+        return Refused(refusals=against, sentence=gated.sentence)
+
+    def _decides(self) -> str:
+        """The task that follows an accepted candidate."""
+        return APPROVE if self._definition.approval else PROMOTE
 
     def _asked(self) -> tuple[RunRequest, Settings]:
         context = self._context()
@@ -157,6 +230,10 @@ class Steps:
 
     def _hand_on(self, key: str, value: Json) -> None:
         self._context()["ti"].xcom_push(key, value)
+
+    def _handed_on(self, task_id: str, key: str = RESULT) -> Json:
+        """What another task of this run handed on; None where it did not run, or did not get so far."""
+        return self._context()["ti"].xcom_pull(task_ids=task_id, key=key)
 
     def _tell(self, verdicts: Iterable[Verdict]) -> None:
         """Put every verdict into the log and into XCom."""

@@ -34,10 +34,11 @@ def make_bundle(
     Raises:
         BundleRejected: it does not reproduce its golden rows.
     """
-    candidate = read_candidate(Path(trained.folder))
+    made = Path(trained.refit_folder or trained.folder)
+    candidate = read_candidate(made)
     files = {
-        MODEL_FILE: read_graph(Path(trained.folder)),
-        GOLDEN_FILE: _golden(definition, candidate, snapshot, trained),
+        MODEL_FILE: read_graph(made),
+        GOLDEN_FILE: _golden(definition, candidate, snapshot, trained, made),
     }
     manifest = _manifest(definition, request, candidate, snapshot, trained, evaluated, gated)
     shutil.rmtree(folder, ignore_errors=True)
@@ -46,8 +47,9 @@ def make_bundle(
     return digest
 
 
-def _golden(definition: ModelDefinition, candidate: Candidate, snapshot: SnapshotRef, trained: Trained) -> bytes:
-    folder = Path(trained.folder)
+def _golden(
+    definition: ModelDefinition, candidate: Candidate, snapshot: SnapshotRef, trained: Trained, folder: Path
+) -> bytes:
     holdout = read_holdout(definition, snapshot, trained)
     matrix = Encoder(candidate.schema).encode(holdout.columns, holdout.rows)
     compiled = open_compiled(folder, candidate.output).run(matrix)
@@ -77,8 +79,9 @@ def _manifest(
             start=snapshot.start,
             end=snapshot.end,
             holdout_start=trained.holdout_start,
-            training_rows=trained.training_rows,
+            training_rows=trained.refit_rows or trained.training_rows,
             holdout_rows=trained.holdout_rows,
+            refitted_on_holdout=trained.refit_folder is not None,
         ),
         estimator=candidate.estimator,
         metrics=evaluated.metrics,

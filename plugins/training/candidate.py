@@ -1,6 +1,8 @@
 """A candidate on disk, between training and its bundle: the compiled model and what the evidence is made from."""
 
 import shutil
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -15,6 +17,7 @@ from scoring.scorer.compiled import CompiledModel
 
 _FACTS = "candidate.json"
 _HOLDOUT = "holdout.npy"
+_CURVES = "curves.json"
 
 
 class CandidateLost(BatonError):
@@ -28,12 +31,26 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         schema: with vocabularies.
         estimator: as the definition writes it.
         training_mean: of the targets of the training rows: the trivial baseline's prediction.
+        newest_training_event: of the rows that it was fitted on.
     """
 
     schema: FeatureSchema
     output: Output
     estimator: str
     training_mean: float
+    newest_training_event: datetime
+
+
+class Curves(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines to draw: too long for what a scheduler carries from step to step.
+
+    Attributes:
+        roc: of ``candidate`` and ``baseline``: points (share of false positives, share of true positives).
+        gains: by metric, how much better the candidate is in each of some resamples, sorted.
+    """
+
+    roc: Mapping[str, tuple[tuple[float, float], ...]] = {}
+    gains: Mapping[str, tuple[float, ...]] = {}
 
 
 def write_candidate(folder: Path, candidate: Candidate, graph: bytes, holdout: Floats) -> None:
@@ -71,6 +88,18 @@ def read_estimator_scores(folder: Path) -> Floats:
     except (OSError, ValueError) as error:
         raise CandidateLost(f"candidate {folder}: cannot read {_HOLDOUT}: {error}; run the step train again") from error
     return scores
+
+
+def write_curves(folder: Path, curves: Curves) -> None:
+    """Keep the curves with the candidate, in place of those of an earlier try."""
+    partial = folder / f"{_CURVES}.partial"
+    partial.write_bytes(msgspec.json.encode(curves))
+    partial.replace(folder / _CURVES)
+
+
+def read_curves(folder: Path) -> Curves:
+    """The candidate's curves, or CandidateLost."""
+    return msgspec.json.decode(_read(folder / _CURVES), type=Curves)
 
 
 def _read(path: Path) -> bytes:

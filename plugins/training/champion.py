@@ -3,13 +3,14 @@
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from scoring.contract.clock import from_epoch_s
 from scoring.contract.encoder import Column, Columns, Floats
 from scoring.contract.errors import BatonError, Unavailable
 from scoring.contract.features import FeatureSchema
@@ -24,7 +25,7 @@ from scoring.settings import Settings
 from training.definition import ModelDefinition
 from training.metrics import metrics_of
 from training.results import Baseline, BaselineKind, RunRequest
-from training.rows import at
+from training.rows import at, missing
 from training.source import look_up, read_columns
 
 
@@ -54,10 +55,23 @@ class NoBaseline(BatonError):
     """The champion cannot serve as a baseline; the message says why. That is an error, never a pass (protocol A.5)."""
 
 
+class Champion(msgspec.Struct, frozen=True, kw_only=True):
+    """The champion on the holdout.
+
+    Attributes:
+        manifest: of its bundle; None where it cannot be read.
+        scores: of shape (rows,); None where it cannot be compared.
+    """
+
+    baseline: Baseline
+    manifest: Manifest | None = None
+    scores: Floats | None = None
+
+
 def champion_baseline(
     definition: ModelDefinition, request: RunRequest, settings: Settings, holdout: Holdout
-) -> Baseline | None:
-    """The champion's metrics on the holdout; None where the ledger of the model is empty.
+) -> Champion | None:
+    """The champion's scores and metrics on the holdout; None where the ledger of the model is empty.
 
     A champion that cannot be read or compared is a baseline with an error.
 
@@ -70,19 +84,21 @@ def champion_baseline(
     if not entries:
         return None
     head = entries[-1]
-    baseline = Baseline(kind=BaselineKind.CHAMPION, version=head.version, sequence=head.sequence)
+    found = Champion(baseline=Baseline(kind=BaselineKind.CHAMPION, version=head.version, sequence=head.sequence))
     try:
-        return _measured(baseline, definition, settings, head, holdout)
+        scorer = _champion(settings, head)
+        found = msgspec.structs.replace(found, manifest=scorer.manifest)
+        return _measured(found, scorer, definition, settings, holdout)
     except Unavailable:
         raise
     except Exception as error:
-        return msgspec.structs.replace(baseline, error=f"champion {head.version} (sequence {head.sequence}): {error}")
+        told = f"champion {head.version} (sequence {head.sequence}): {error}"
+        return msgspec.structs.replace(found, baseline=msgspec.structs.replace(found.baseline, error=told))
 
 
 def _measured(
-    baseline: Baseline, definition: ModelDefinition, settings: Settings, head: LedgerEntry, holdout: Holdout
-) -> Baseline:
-    scorer = _champion(settings, head)
+    found: Champion, scorer: Scorer, definition: ModelDefinition, settings: Settings, holdout: Holdout
+) -> Champion:
     manifest = scorer.manifest
     snapshot = manifest.snapshot
     trained_until = snapshot.end if snapshot.refitted_on_holdout else snapshot.holdout_start
@@ -94,12 +110,13 @@ def _measured(
     if manifest.output.task is not definition.task:
         raise NoBaseline(f"it is a {manifest.output.task.value} model, the candidate a {definition.task.value} one")
     scores = scorer.score(_columns_for(manifest, definition, settings, holdout), holdout.rows)
-    return msgspec.structs.replace(
-        baseline,
+    baseline = msgspec.structs.replace(
+        found.baseline,
         metrics=metrics_of(definition.task, scores, holdout.targets),
         trained_from=snapshot.start,
         trained_until=trained_until,
     )
+    return msgspec.structs.replace(found, baseline=baseline, scores=scores)
 
 
 def _champion(settings: Settings, head: LedgerEntry) -> Scorer:
@@ -111,17 +128,27 @@ def _champion(settings: Settings, head: LedgerEntry) -> Scorer:
 
 
 def _columns_for(manifest: Manifest, definition: ModelDefinition, settings: Settings, holdout: Holdout) -> Columns:
-    """What the champion's own schema reads: from the holdout where that has it, otherwise pulled for it."""
+    """What the champion's own schema reads: from the holdout where that has it, otherwise pulled for it.
+
+    The holdout's looked-up values are as of the definition's event time: a champion with another one gets its own.
+    """
     schema, known = manifest.schema, holdout.schema
-    types = known.column_types()
-    theirs, ours = _origins(manifest.sources), _origins([definition.manifest_source])
-    has_fields = all(
-        types.get(field.name) is field.type and field.name in ours and theirs.get(field.name) == ours[field.name]
-        for field in schema.fields
-    )
-    if has_fields and all(lookup in known.lookups for lookup in schema.lookups):
+    same = _same_fields(manifest, definition, holdout)
+    has_lookups = schema.event_time == known.event_time and all(each in known.lookups for each in schema.lookups)
+    if has_lookups and all(field.name in same for field in schema.fields):
         return holdout.columns
-    return _pulled(manifest, settings, holdout)
+    return _pulled(manifest, settings, holdout, same)
+
+
+def _same_fields(manifest: Manifest, definition: ModelDefinition, holdout: Holdout) -> set[str]:
+    """The champion's fields that the holdout has from the same column, as the same type."""
+    types = holdout.schema.column_types()
+    theirs, ours = _origins(manifest.sources), _origins([definition.manifest_source])
+    return {
+        field.name
+        for field in manifest.schema.fields
+        if types.get(field.name) is field.type and field.name in ours and theirs.get(field.name) == ours[field.name]
+    }
 
 
 def _origins(sources: Sequence[Source]) -> dict[str, tuple[str, str, str]]:
@@ -129,23 +156,36 @@ def _origins(sources: Sequence[Source]) -> dict[str, tuple[str, str, str]]:
     return {field: (source.connection, source.table, column) for source in sources for field, column in source.columns}
 
 
-def _pulled(manifest: Manifest, settings: Settings, holdout: Holdout) -> Columns:
+def _pulled(manifest: Manifest, settings: Settings, holdout: Holdout, same: set[str]) -> Columns:
     schema, engines = manifest.schema, Engines(settings.need_connection)
+    start, end = _window(schema.event_time, holdout, same)
     found: dict[str, Column] = {}
     try:
         for source in manifest.sources:
             kinds = schema.column_types()
-            found.update(read_columns(engines, source, kinds, schema.event_time, holdout.start, holdout.end))
+            found.update(read_columns(engines, source, kinds, schema.event_time, start, end))
         rows = len(found[schema.key])
         found.update(look_up(engines, schema, found, rows))
     finally:
         engines.close()
-    return _aligned(found, schema.key, holdout)
+    return _aligned(found, schema.key, holdout, same)
 
 
-def _aligned(found: Columns, key: str, holdout: Holdout) -> Columns:
-    """The pulled rows in the order of the holdout's, by their key."""
-    wanted = list(holdout.columns[holdout.schema.key])
+def _window(event_time: str, holdout: Holdout, same: set[str]) -> tuple[datetime, datetime]:
+    """When the holdout's events were by the champion's clock: by its own field where the holdout has it."""
+    if event_time == holdout.schema.event_time or event_time not in same or holdout.rows == 0:
+        return holdout.start, holdout.end
+    times = np.asarray(holdout.columns[event_time], dtype=np.float64)
+    if bool(missing(times).any()):
+        raise NoBaseline(f"its event time {event_time!r} is missing in rows of the holdout")
+    return from_epoch_s(float(times.min())), from_epoch_s(float(times.max())) + timedelta(microseconds=1)
+
+
+def _aligned(found: Columns, key: str, holdout: Holdout, same: set[str]) -> Columns:
+    """The pulled rows in the order of the holdout's, by the champion's key."""
+    if key != holdout.schema.key and key not in same:
+        raise NoBaseline(f"its key {key!r} is no field of the holdout, so that its rows cannot be found")
+    wanted = list(holdout.columns[key])
     for where, keys in (("its source", found[key]), ("the holdout", wanted)):
         counts = Counter[Any](keys)
         repeated = next((value for value in wanted if counts[value] > 1), None)

@@ -22,8 +22,9 @@
 All mistakes of a definition are reported together, when it is made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -38,14 +39,21 @@ from scoring.contract.features import (
     TableLookup,
 )
 from scoring.contract.manifest import Task, Topics
+from training import limits
+from training.budget import LoadBudget
 from training.estimator import Estimator
 from training.mistakes import mistakes
 from training.period import Period, days, months
 
+if TYPE_CHECKING:
+    from training.gates.evidence import Gate
+
 __all__ = [
+    "Approval",
     "Estimator",
     "Gates",
     "Label",
+    "LoadBudget",
     "ModelDefinition",
     "Period",
     "Source",
@@ -88,20 +96,75 @@ class Label(msgspec.Struct, frozen=True):
 
 
 class Gates(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of the gates.
+    """The limits of the gates; what is not stated has the default of ``training.limits``.
 
     Attributes:
         minimum, maximum: limits of metrics on the holdout, such as ``minimum={"auc": 0.6}``; at least one.
-        not_worse: by how much a metric may be worse than the champion's on the same rows. The first version must
-            beat the trivial baseline in the same metrics, by any amount.
+        not_worse: margins by metric: the candidate must be shown, at ``confidence``, to be less than this worse than
+            the champion on the same rows; 0 asks for a better one. The first version must be shown to be better than
+            the trivial baseline. By default in the metrics of ``minimum`` and ``maximum``.
+        confidence: of every bound that a gate goes by, one-sided.
+        slice_minimum, slice_maximum: limits of metrics in each slice; a slice is refused when it is shown to miss one.
+        slice_margin: a slice is refused when it is shown to be more than this worse than the champion's, by metric.
+        slice_rows: smaller slices are not judged.
+        calibration: largest calibration error (``training.measured.Calibration``); where the champion's is larger on
+            the same rows, because the world has changed, that one.
+        newest_within: the newest event may be this much older than the end of the interval, and the newest usable row
+            (with a label and every required field) older than what could be known.
+        minimum_rows: usable rows that a snapshot must have.
+        rows_as_before: smallest and largest ratio of the rows now to those that the champion's snapshot had of the
+            same time.
+        values_as_before: share of the rows that both have in which a column must have the value that it had then.
+        thinnest_week: the seven days with the fewest usable rows must have this share of the median week's.
+        single_feature: a feature that predicts the holdout better than this by itself (AUC or R²) is taken for a leak.
         parity_tolerance: largest absolute difference between the compiled model and the estimator over the holdout;
             models that compile exactly must be equal bit for bit, whatever it is.
+        load: what the bundle may cost where it scores (``training.budget``).
+        off: gates that are turned off, each with the reason, which every verdict repeats.
+        own: gates of this model: functions from ``training.gates.evidence.Evidence`` to a ``Verdict``, each called by
+            its name; what they refuse, somebody has to look into.
     """
 
     minimum: Mapping[str, float] = {}
     maximum: Mapping[str, float] = {}
     not_worse: Mapping[str, float] = {}
-    parity_tolerance: float = 1e-5
+    confidence: float = limits.CONFIDENCE
+    slice_minimum: Mapping[str, float] = {}
+    slice_maximum: Mapping[str, float] = {}
+    slice_margin: Mapping[str, float] = {}
+    slice_rows: int = limits.SLICE_ROWS
+    calibration: float = limits.CALIBRATION
+    newest_within: timedelta = limits.NEWEST_WITHIN
+    minimum_rows: int = limits.MINIMUM_ROWS
+    rows_as_before: tuple[float, float] = limits.ROWS_AS_BEFORE
+    values_as_before: float = limits.VALUES_AS_BEFORE
+    thinnest_week: float = limits.THINNEST_WEEK
+    single_feature: float = limits.SINGLE_FEATURE
+    parity_tolerance: float = limits.PARITY_TOLERANCE
+    load: LoadBudget = LoadBudget()
+    off: Mapping[str, str] = {}
+    own: Sequence["Gate"] = ()
+
+
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """A person approves each promotion; a rejection, or nobody's answer in time, is a refusal.
+
+    Attributes:
+        within: how long the run waits for the answer.
+        by: ids of the Airflow users who may answer; empty: everybody who may change the DAG's runs.
+    """
+
+    within: timedelta = timedelta(hours=24)
+    by: Sequence[str] = ()
+
+    def mistakes(self) -> Iterator[str]:
+        """Every mistake, a sentence each."""
+        if not timedelta(0) < self.within <= timedelta(days=30):
+            yield f"approval: within is {self.within}; give people some time, and at most 30 days"
+        if isinstance(self.by, str) or not all(str(user).strip() for user in self.by):
+            yield f'approval: by is {self.by!r}; list the ids of users, such as by=["ada"]'
+        elif len(set(self.by)) < len(self.by):
+            yield "approval: by names a user twice"
 
 
 class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,9 +180,12 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
         pass_through: fields that each prediction repeats.
         history: how far a scheduled run's data reach back from the end of its interval.
         holdout: the latest part of the data, on which the candidate is judged.
+        refit: the model that scores is fitted once more, on the holdout too; the gates judge the one that was not.
+        slices: names of fields, looked-up values or features whose every value is judged by itself.
         schedule: Airflow's, such as ``"@monthly"``; None runs by hand only.
         topics: by default ``<name>.input``, ``<name>.predictions`` and ``<name>.dead-letters``.
         partitions: of the three topics.
+        approval: a person approves each promotion; None: nobody is asked.
         suite: path of the Great Expectations suite; ``load_definitions`` sets it to
             ``expectations/<name>/snapshot.json`` beside the folder of the definition.
         description: for people; ``load_definitions`` sets it to the module's docstring.
@@ -142,14 +208,17 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     pass_through: Sequence[str] = ()
     history: Period = Period(months=12)
     holdout: Period = Period(months=1)
+    refit: bool = False
+    slices: Sequence[str] = ()
     schedule: str | None = None
     topics: Topics | None = None
     partitions: int = 4
+    approval: Approval | None = None
     suite: str | None = None
     description: str = ""
 
     def __post_init__(self) -> None:
-        found = list(mistakes(self))
+        found = [*mistakes(self), *(self.approval.mistakes() if self.approval else ())]
         if found:
             raise ConfigurationError(f"model definition {self.name!r}:\n" + "\n".join(f"  - {line}" for line in found))
 

@@ -3,18 +3,32 @@
 import math
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from scoring.contract.encoder import Encoder, Floats
-from scoring.contract.features import FeatureSchema
+from scoring.contract.encoder import Columns, Encoder, Floats
 from scoring.settings import Settings
-from training.candidate import open_compiled, read_candidate, read_estimator_scores
-from training.champion import Holdout, champion_baseline
+from training.candidate import (
+    Candidate,
+    Curves,
+    open_compiled,
+    read_candidate,
+    read_estimator_scores,
+    write_curves,
+)
+from training.champion import Champion, Holdout, champion_baseline
 from training.definition import ModelDefinition
+from training.evidence import bootstrap, curves, leaks
+from training.evidence.calibration import calibration_of
+from training.evidence.shared import shared_period
+from training.evidence.slices import Rows, slices_of
+from training.evidence.sums import sums_of
+from training.load import measure
+from training.measured import LeakFacts, Resampling, SharedPeriod
 from training.metrics import metrics_of
 from training.pull import column_types
 from training.results import Baseline, BaselineKind, Evaluated, Parity, RunRequest, SnapshotRef, Trained
-from training.rows import split, targets, where
+from training.rows import Split, at, split, targets, where
 from training.snapshot import read_snapshot
 
 
@@ -25,28 +39,52 @@ def evaluate(
     snapshot: SnapshotRef,
     trained: Trained | None,
 ) -> Evaluated | None:
-    """Measure a candidate on the holdout (see ``training.pipeline``)."""
+    """Measure a candidate on the holdout, and what loading it costs (see ``training.pipeline``)."""
     if trained is None:
         return None
+    return measure(
+        definition, request, settings, snapshot, trained, _judged(definition, request, settings, snapshot, trained)
+    )
+
+
+def _judged(
+    definition: ModelDefinition, request: RunRequest, settings: Settings, snapshot: SnapshotRef, trained: Trained
+) -> Evaluated:
     folder = Path(trained.folder)
     candidate = read_candidate(folder)
-    holdout = read_holdout(definition, snapshot, trained)
-    scores = open_compiled(folder, candidate.output).run(
-        Encoder(candidate.schema).encode(holdout.columns, holdout.rows)
+    columns = read_snapshot(snapshot, column_types(definition))
+    parts = split(definition, columns, trained.holdout_start)
+    holdout = _holdout(definition, columns, parts, snapshot, trained)
+    matrix = Encoder(candidate.schema).encode(holdout.columns, holdout.rows)
+    scores = open_compiled(folder, candidate.output).run(matrix)
+    champion = champion_baseline(definition, request, settings, holdout)
+    against = champion or _trivial(definition, holdout, candidate.training_mean)
+    event_times = np.asarray(holdout.columns[definition.event_time], dtype=np.float64)
+    rows = Rows(
+        task=definition.task,
+        candidate=scores,
+        baseline=scores if against.scores is None else against.scores,
+        targets=holdout.targets,
+        blocks=bootstrap.blocks_of(event_times),
+        confidence=definition.gates.confidence,
     )
-    baseline = champion_baseline(definition, request, settings, holdout)
-    return Evaluated(
+    weights = bootstrap.draw(rows.blocks.count, snapshot.sha256)
+    measured = Evaluated(
         metrics=metrics_of(definition.task, scores, holdout.targets),
-        baseline=baseline or _trivial(definition, holdout, candidate.training_mean),
-        parity=compare(
-            read_estimator_scores(folder),
-            scores,
-            exact=candidate.output.exact,
-            tolerance=candidate.output.tolerance,
-            threshold=definition.threshold,
-        ),
+        baseline=against.baseline,
+        parity=_parity(definition, candidate, folder, scores),
         rows=holdout.rows,
+        calibration=calibration_of(rows.task, scores, rows.targets, rows.blocks, weights, rows.confidence),
+        leaks=_leaks(definition, candidate, columns, parts, holdout, matrix),
+        shared_period=_shared_period(definition, champion, snapshot, columns),
+        refit_parity=_refit_parity(definition, trained, holdout),
     )
+    if against.scores is None:
+        write_curves(folder, curves.curves_of(rows.task, rows.targets, {"candidate": scores}, {}))
+        return measured
+    compared, drawn = _compared(definition, measured, rows, weights, holdout.columns, candidate, matrix)
+    write_curves(folder, drawn)
+    return compared
 
 
 def read_holdout(definition: ModelDefinition, snapshot: SnapshotRef, trained: Trained) -> Holdout:
@@ -56,15 +94,8 @@ def read_holdout(definition: ModelDefinition, snapshot: SnapshotRef, trained: Tr
         SnapshotDamaged: the snapshot cannot be read.
     """
     columns = read_snapshot(snapshot, column_types(definition))
-    mask = split(definition, columns, trained.holdout_start).holdout
-    schema: FeatureSchema = definition.schema
-    return Holdout(
-        schema=schema,
-        columns=where(columns, mask),
-        targets=targets(definition, columns)[mask],
-        start=trained.holdout_start,
-        end=snapshot.end,
-    )
+    parts = split(definition, columns, trained.holdout_start)
+    return _holdout(definition, columns, parts, snapshot, trained)
 
 
 def compare(estimator: Floats, compiled: Floats, *, exact: bool, tolerance: float, threshold: float | None) -> Parity:
@@ -90,7 +121,108 @@ def compare(estimator: Floats, compiled: Floats, *, exact: bool, tolerance: floa
     )
 
 
-def _trivial(definition: ModelDefinition, holdout: Holdout, training_mean: float) -> Baseline:
+def _holdout(
+    definition: ModelDefinition, columns: Columns, parts: Split, snapshot: SnapshotRef, trained: Trained
+) -> Holdout:
+    return Holdout(
+        schema=definition.schema,
+        columns=where(columns, parts.holdout),
+        targets=targets(definition, columns)[parts.holdout],
+        start=trained.holdout_start,
+        end=snapshot.end,
+    )
+
+
+def _compared(
+    definition: ModelDefinition,
+    measured: Evaluated,
+    rows: Rows,
+    weights: Floats,
+    columns: Columns,
+    candidate: Candidate,
+    matrix: Floats,
+) -> tuple[Evaluated, Curves]:
+    """The evidence with the paired resamples of candidate and baseline, and the curves."""
+    blocks, confidence = rows.blocks, rows.confidence
+    ours, theirs = (
+        sums_of(rows.task, scores, rows.targets, blocks.of_row, blocks.count)
+        for scores in (rows.candidate, rows.baseline)
+    )
+    names, least = list(definition.slices), definition.gates.slice_rows
+    whole = msgspec.structs.replace(
+        measured,
+        baseline_calibration=calibration_of(rows.task, rows.baseline, rows.targets, blocks, weights, confidence),
+        intervals=bootstrap.intervals(ours, weights, confidence),
+        resampling=Resampling(
+            unit=blocks.unit, blocks=blocks.count, resamples=bootstrap.RESAMPLES, confidence=confidence
+        ),
+        comparisons=bootstrap.compare(ours, theirs, weights, confidence),
+        slices=slices_of(names, columns, candidate.schema, matrix, rows, weights, least),
+    )
+    both = {"candidate": rows.candidate, "baseline": rows.baseline}
+    return whole, curves.curves_of(rows.task, rows.targets, both, bootstrap.gains(ours, theirs, weights))
+
+
+def _parity(definition: ModelDefinition, candidate: Candidate, folder: Path, scores: Floats) -> Parity:
+    return compare(
+        read_estimator_scores(folder),
+        scores,
+        exact=candidate.output.exact,
+        tolerance=candidate.output.tolerance,
+        threshold=definition.threshold,
+    )
+
+
+def _refit_parity(definition: ModelDefinition, trained: Trained, holdout: Holdout) -> Parity | None:
+    """The same for the model that was fitted on the holdout too: it is the one that will score."""
+    if trained.refit_folder is None:
+        return None
+    folder = Path(trained.refit_folder)
+    candidate = read_candidate(folder)
+    matrix = Encoder(candidate.schema).encode(holdout.columns, holdout.rows)
+    return _parity(definition, candidate, folder, open_compiled(folder, candidate.output).run(matrix))
+
+
+def _leaks(
+    definition: ModelDefinition, candidate: Candidate, columns: Columns, parts: Split, holdout: Holdout, matrix: Floats
+) -> LeakFacts:
+    places = leaks.sample(np.flatnonzero(parts.training))
+    training = {name: at(column, places) for name, column in columns.items()}
+    return LeakFacts(
+        measure=leaks.measure_of(definition.task),
+        power=leaks.power_of(
+            definition.task,
+            candidate.schema,
+            Encoder(candidate.schema).encode(training, len(places)),
+            targets(definition, training),
+            matrix,
+            holdout.targets,
+        ),
+        shared_keys=leaks.shared(
+            at(columns[definition.key], np.flatnonzero(parts.training)), holdout.columns[definition.key]
+        ),
+        newest_training_event=candidate.newest_training_event,
+        labels_known_before=holdout.start - definition.label.known_after,
+    )
+
+
+def _shared_period(
+    definition: ModelDefinition, champion: Champion | None, snapshot: SnapshotRef, columns: Columns
+) -> SharedPeriod | None:
+    if champion is None or champion.manifest is None:
+        return None
+    return shared_period(
+        definition,
+        champion.manifest,
+        str(champion.baseline.version),
+        snapshot,
+        columns,
+        column_types(definition),
+    )
+
+
+def _trivial(definition: ModelDefinition, holdout: Holdout, training_mean: float) -> Champion:
     """Always predicting the mean of the training rows: the base rate of a class, or the mean of a number."""
     constant = np.full(holdout.rows, training_mean)
-    return Baseline(kind=BaselineKind.TRIVIAL, metrics=metrics_of(definition.task, constant, holdout.targets))
+    metrics = metrics_of(definition.task, constant, holdout.targets)
+    return Champion(baseline=Baseline(kind=BaselineKind.TRIVIAL, metrics=metrics), scores=constant)

@@ -23,13 +23,25 @@ def metrics_of(task: Task, scores: Floats, targets: Floats) -> Mapping[str, floa
 
 
 def _binary(scores: Floats, targets: Floats) -> dict[str, float]:
-    clipped = np.clip(scores, _SMALLEST, 1.0 - _SMALLEST)
+    losses = row_losses(Task.BINARY, scores, targets)
     return {
         "auc": auc(scores, targets),
-        "log_loss": float(-np.mean(targets * np.log(clipped) + (1.0 - targets) * np.log1p(-clipped))),
-        "brier": float(np.mean((scores - targets) ** 2)),
+        "log_loss": float(np.mean(losses["log_loss"])),
+        "brier": float(np.mean(losses["squared"])),
         "base_rate": float(np.mean(targets)),
         "mean_score": float(np.mean(scores)),
+    }
+
+
+def row_losses(task: Task, scores: Floats, targets: Floats) -> dict[str, Floats]:
+    """The losses of each row, whose means are metrics, each of shape (rows,)."""
+    errors = scores - targets
+    if task is Task.REGRESSION:
+        return {"absolute": np.abs(errors), "squared": errors**2}
+    clipped = np.clip(scores, _SMALLEST, 1.0 - _SMALLEST)
+    return {
+        "log_loss": -(targets * np.log(clipped) + (1.0 - targets) * np.log1p(-clipped)),
+        "squared": errors**2,
     }
 
 
@@ -54,12 +66,12 @@ def _ranks(values: Floats) -> Floats:
 
 
 def _regression(scores: Floats, targets: Floats) -> dict[str, float]:
-    errors = scores - targets
-    spread = float(np.mean((targets - targets.mean()) ** 2))
+    losses = row_losses(Task.REGRESSION, scores, targets)
+    squared, spread = float(np.mean(losses["squared"])), float(np.mean((targets - targets.mean()) ** 2))
     return {
-        "mae": float(np.mean(np.abs(errors))),
-        "rmse": math.sqrt(float(np.mean(errors**2))),
-        "r2": 1.0 - float(np.mean(errors**2)) / spread if spread > 0 else math.nan,
+        "mae": float(np.mean(losses["absolute"])),
+        "rmse": math.sqrt(squared),
+        "r2": 1.0 - squared / spread if spread > 0 else math.nan,
         "mean_target": float(np.mean(targets)),
         "mean_score": float(np.mean(scores)),
     }

@@ -1,36 +1,19 @@
 """What is wrong with a model definition: all of it together, before anything runs."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.features import Category, FeatureSchema, inputs_of
-from scoring.contract.manifest import Task
 from scoring.contract.notice import ModelName
+from training.gate_mistakes import gate_mistakes
 
 if TYPE_CHECKING:
     from training.definition import ModelDefinition
-
-
-class Metric(NamedTuple):
-    """A metric of the evaluation: for which task, and whether more of it is better."""
-
-    task: Task
-    more_is_better: bool
-
-
-METRICS: Mapping[str, Metric] = {
-    "auc": Metric(Task.BINARY, more_is_better=True),
-    "log_loss": Metric(Task.BINARY, more_is_better=False),
-    "brier": Metric(Task.BINARY, more_is_better=False),
-    "r2": Metric(Task.REGRESSION, more_is_better=True),
-    "mae": Metric(Task.REGRESSION, more_is_better=False),
-    "rmse": Metric(Task.REGRESSION, more_is_better=False),
-}
 
 
 def mistakes(definition: "ModelDefinition") -> Iterator[str]:
@@ -40,7 +23,8 @@ def mistakes(definition: "ModelDefinition") -> Iterator[str]:
     yield from _schema_mistakes(definition)
     yield from definition.estimator.mistakes()
     yield from _label_mistakes(definition)
-    yield from _gate_mistakes(definition)
+    yield from gate_mistakes(definition)
+    yield from _slice_mistakes(definition)
     names = {field.name for field in definition.known_fields}
     for name in definition.pass_through:
         if name not in names:
@@ -111,25 +95,11 @@ def _label_mistakes(definition: "ModelDefinition") -> Iterator[str]:
         yield "threshold: a regression has no decision; leave it out, or give the label at_least"
 
 
-def _gate_mistakes(definition: "ModelDefinition") -> Iterator[str]:
-    gates, task = definition.gates, definition.task
-    if not gates.minimum and not gates.maximum:
-        yield f"gates: state a minimum or maximum, such as {_example(task)}; without one any model would do"
-    for name in sorted({*gates.minimum, *gates.maximum, *gates.not_worse}):
-        metric = METRICS.get(name)
-        if metric is None or metric.task is not task:
-            choices = ", ".join(name for name, metric in METRICS.items() if metric.task is task)
-            yield f"gates: {name!r} is no metric of a {task.value} model (there are: {choices})"
-        elif name in gates.minimum and not metric.more_is_better:
-            yield f"gates: less {name} is better, so give it a maximum"
-        elif name in gates.maximum and metric.more_is_better:
-            yield f"gates: more {name} is better, so give it a minimum"
-    for name, margin in gates.not_worse.items():
-        if not margin >= 0:
-            yield f"gates: the margin of {name!r} must not be negative"
-    if not gates.parity_tolerance >= 0:
-        yield "gates: parity_tolerance must not be negative"
-
-
-def _example(task: Task) -> str:
-    return 'minimum={"auc": 0.6}' if task is Task.BINARY else 'maximum={"rmse": 5.0}'
+def _slice_mistakes(definition: "ModelDefinition") -> Iterator[str]:
+    known = {field.name for field in definition.known_fields} | {feature.name for feature in definition.features}
+    known |= {f"{lookup.name}.{field.name}" for lookup in definition.lookups for field in lookup.fields}
+    for name in definition.slices:
+        if name not in known:
+            yield f"slices: {name!r} is no field that is known at the event, no looked-up value and no feature"
+    if len(set(definition.slices)) < len(definition.slices):
+        yield "slices: a name is there twice"

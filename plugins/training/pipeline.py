@@ -24,10 +24,12 @@ from scoring.settings import Settings
 from training.definition import ModelDefinition
 from training.results import (
     Announced,
+    Answered,
     Evaluated,
     Gated,
     Promoted,
     Pulled,
+    Refused,
     Registered,
     RunRequest,
     SnapshotRef,
@@ -139,15 +141,30 @@ def promote(
     settings: Settings,
     gated: Gated,
     registered: Registered,
+    answered: Answered | None = None,
 ) -> Promoted:
     """Insert the ledger's next entry, which is the decision; a retry finds the entry that it made (protocol A.2, A.3).
+
+    Args:
+        answered: what a person said, where the definition asks for an approval; without it nothing is promoted then.
 
     Raises:
         Unavailable: the ledger or the registry cannot be reached.
     """
     from training.promote import promote as run
 
-    return run(definition, request, settings, gated, registered)
+    return run(definition, request, settings, gated, registered, answered)
+
+
+def record_refusal(settings: Settings, registry_run: str, refused: Refused) -> None:
+    """Say in the registry's run of an accepted candidate why it was not promoted after all.
+
+    Raises:
+        Unavailable: the registry cannot be reached.
+    """
+    from training.tracking import record_refusal as run
+
+    run(settings.need_registry_uri(), registry_run, refused)
 
 
 def announce(

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import structlog
 
-from scoring.contract.errors import ConfigurationError, DecisionRefused
+from scoring.contract.errors import DecisionRefused
 from scoring.contract.notice import Kind
 from scoring.promotion import decide
 from scoring.promotion.convergence import wait_until_converged
@@ -16,30 +16,35 @@ from scoring.promotion.repair import repair
 from scoring.registry.open import open_registry
 from scoring.settings import Settings
 from training.definition import ModelDefinition
-from training.results import Announced, Gated, Promoted, Registered, RunRequest, Waited
+from training.refusals import GREEN, Refusal, refusal_of
+from training.results import Announced, Answered, Gated, Promoted, Registered, RunRequest, Waited
+from training.watch import decided_entry, waited_of
 
 log = structlog.get_logger(__name__)
 
 
 def promote(
-    definition: ModelDefinition, request: RunRequest, settings: Settings, gated: Gated, registered: Registered
+    definition: ModelDefinition,
+    request: RunRequest,
+    settings: Settings,
+    gated: Gated,
+    registered: Registered,
+    answered: Answered | None = None,
 ) -> Promoted:
     """Enter the decision into the ledger (see ``training.pipeline``)."""
     version, digest = registered.version, registered.manifest_digest
     if not gated.accepted or version is None or digest is None:
-        return Promoted(model=definition.name, sequence=None, version=None, refused=gated.sentence)
-    ledger = Ledger.open(settings.need_ledger_url())
+        return Promoted(model=definition.name, sequence=None, version=None, refused=gated.sentence, red=gated.red)
+    unapproved = _unapproved(definition, digest, answered)
+    if unapproved is not None:
+        return _refused(definition, request, version, digest, *unapproved)
+    proposal = _proposal(definition, request, gated, version, digest, answered)
     try:
         entry = decide.promote(
-            ledger,
-            open_registry(settings.need_registry_uri()),
-            _proposal(definition, request, gated, version, digest),
+            Ledger.open(settings.need_ledger_url()), open_registry(settings.need_registry_uri()), proposal
         )
     except DecisionRefused as error:
-        log.info("promotion.refused", model=definition.name, version=version, run=request.run_id, why=str(error))
-        return Promoted(
-            model=definition.name, sequence=None, version=version, manifest_digest=digest, refused=str(error)
-        )
+        return _refused(definition, request, version, digest, refusal_of(error), str(error))
     log.info("promotion.decided", model=entry.model, version=entry.version, sequence=entry.sequence, why=entry.reason)
     return Promoted(
         model=entry.model, sequence=entry.sequence, version=entry.version, manifest_digest=entry.manifest_digest
@@ -81,13 +86,8 @@ def wait(
         log.info("promotion.waiting", model=definition.name, run=request.run_id, stands=answer.sentence)
 
     ledger = Ledger.open(settings.need_ledger_url())
-    entry = ledger.entry(definition.name, promoted.sequence)
-    if entry is None:
-        raise ConfigurationError(
-            f"{definition.name}: the ledger has no sequence {promoted.sequence}; was it promoted on another ledger?"
-        )
     answer = wait_until_converged(
-        entry,
+        decided_entry(ledger, definition.name, promoted.sequence),
         ledger=ledger,
         kafka=settings.need_kafka(),
         keyring=settings.need_keyring(),
@@ -95,10 +95,53 @@ def wait(
         limit_s=limit.total_seconds(),
         progress=progress,
     )
-    return Waited(state=answer.standing.value, green=answer.green, sentence=answer.sentence)
+    return waited_of(answer)
 
 
-def _proposal(definition: ModelDefinition, request: RunRequest, gated: Gated, version: str, digest: str) -> Proposal:
+def _unapproved(definition: ModelDefinition, digest: str, answered: Answered | None) -> tuple[Refusal, str] | None:
+    """Why a person's approval is missing, where the definition asks for one."""
+    if definition.approval is None:
+        return None
+    if answered is None:
+        return Refusal.NOT_APPROVED, (
+            f"{definition.name} is promoted only with a person's approval, and nobody was asked; run its DAG in Airflow"
+        )
+    if answered.manifest_digest != digest:
+        return Refusal.NOT_APPROVED, (
+            f"{definition.name}: the answer of {answered.by} was to candidate {answered.manifest_digest[:12]}, but "
+            f"this is {digest[:12]}; clear the task that asks, so that it asks again"
+        )
+    if answered.approved and answered.by is not None:
+        return None
+    return (Refusal.UNANSWERED if answered.by is None else Refusal.REJECTED), answered.sentence
+
+
+def _refused(
+    definition: ModelDefinition, request: RunRequest, version: str, digest: str, refusal: Refusal, why: str
+) -> Promoted:
+    log.info("promotion.refused", model=definition.name, version=version, run=request.run_id, refusal=refusal, why=why)
+    return Promoted(
+        model=definition.name,
+        sequence=None,
+        version=version,
+        manifest_digest=digest,
+        refused=why,
+        refusal=refusal,
+        red=refusal not in GREEN,
+    )
+
+
+def _proposal(
+    definition: ModelDefinition,
+    request: RunRequest,
+    gated: Gated,
+    version: str,
+    digest: str,
+    answered: Answered | None,
+) -> Proposal:
+    actor, reason = request.actor, request.reason or gated.sentence
+    if definition.approval is not None and answered is not None and answered.by is not None:
+        actor, reason = answered.by, f"{answered.sentence}; asked for by {request.actor}: {reason}"
     return Proposal(
         model=definition.name,
         kind=Kind.PROMOTE,
@@ -106,8 +149,8 @@ def _proposal(definition: ModelDefinition, request: RunRequest, gated: Gated, ve
         manifest_digest=digest,
         parent=gated.parent or 0,
         run_id=request.run_id,
-        actor=request.actor,
-        reason=(request.reason or gated.sentence)[:MAXIMUM_TEXT_CHARACTERS],
+        actor=actor,
+        reason=reason[:MAXIMUM_TEXT_CHARACTERS],
         interval=Interval(start=request.start, end=request.end),
         evidence=gated.verdicts,
         effective_from=request.effective_from,

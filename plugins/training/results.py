@@ -14,6 +14,8 @@ import msgspec
 from scoring.contract.digest import Digest
 from scoring.contract.notice import ModelName
 from scoring.contract.verdict import Judgement, Verdict
+from scoring.scorer.probed import Probed
+from training.measured import Calibration, Comparison, DataFacts, LeakFacts, Range, Resampling, SharedPeriod, Slices
 
 Result = TypeVar("Result", bound=msgspec.Struct)
 
@@ -96,11 +98,13 @@ class Validated(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         expectations: how many were evaluated.
         failed: a sentence for each that does not hold.
+        data: what the snapshot holds, also where the suite refuses it.
     """
 
     verdict: Verdict
     expectations: int
     failed: tuple[str, ...] = ()
+    data: DataFacts | None = None
 
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +114,9 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
         rows_without_label: left out of training and holdout.
         rows_in_gap: left out because their label was not known when the holdout began.
         rows_unscorable: left out because they lack a required field; a worker would make them dead letters.
+        refit_folder: the same model fitted on the holdout too, where the definition asks for it: the one that will
+            score, while the one in ``folder`` is judged.
+        refit_rows: it was fitted on so many.
     """
 
     folder: str
@@ -119,6 +126,8 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     rows_without_label: int
     rows_in_gap: int
     rows_unscorable: int
+    refit_folder: str | None = None
+    refit_rows: int = 0
 
 
 class BaselineKind(StrEnum):
@@ -164,13 +173,47 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     changed_decisions: int
 
 
+class LoadProbe(msgspec.Struct, frozen=True, kw_only=True):
+    """The bundle in a fresh process that has only the scoring side (``training.load``).
+
+    Attributes:
+        built_for: versions of the packages that made the bundle.
+        probed: what was measured; None where the bundle did not get so far.
+        refused: why the bundle did not load, or what ended it.
+        error: why it could not be tried.
+    """
+
+    built_for: Mapping[str, str] = {}
+    probed: Probed | None = None
+    refused: str | None = None
+    error: str | None = None
+
+
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
-    """The evidence about a candidate, all of it on the holdout."""
+    """The evidence about a candidate, all of it on the holdout.
+
+    Attributes:
+        intervals: of the metrics, two-sided.
+        comparisons: with the baseline, metric by metric.
+        baseline_calibration: the baseline's, on the same rows.
+        shared_period: rows then and now; None where there is no champion, or nothing to compare.
+        refit_parity: of the model that was fitted on the holdout too; None where the definition asks for none.
+    """
 
     metrics: Mapping[str, float]
     baseline: Baseline
     parity: Parity
     rows: int
+    intervals: Mapping[str, Range] = {}
+    resampling: Resampling | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    calibration: Calibration | None = None
+    baseline_calibration: Calibration | None = None
+    slices: Slices | None = None
+    leaks: LeakFacts | None = None
+    shared_period: SharedPeriod | None = None
+    refit_parity: Parity | None = None
+    load: LoadProbe | None = None
 
 
 class Gated(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,8 +232,9 @@ class Gated(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def accepted(self) -> bool:
-        """Every gate passed."""
-        return bool(self.verdicts) and all(verdict.judgement is Judgement.PASS for verdict in self.verdicts)
+        """Every gate passed that is not turned off, and one did."""
+        passed = any(verdict.judgement is Judgement.PASS for verdict in self.verdicts)
+        return passed and all(verdict.lets_through for verdict in self.verdicts)
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,6 +259,8 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         sequence: None where the promotion was refused.
         refused: the rule that forbids it, as a sentence.
+        refusal: its name in ``training.refusals``.
+        red: a refusal that somebody has to look into.
     """
 
     model: ModelName
@@ -222,6 +268,45 @@ class Promoted(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None
     manifest_digest: Digest | None = None
     refused: str | None = None
+    refusal: str | None = None
+    red: bool = False
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person said to the promotion of a candidate, where the definition asks for one.
+
+    Attributes:
+        manifest_digest: of the candidate that was shown; the answer holds for no other.
+        by: the person's name; None where nobody answered in time, which approves nothing.
+        reason: what they wrote, or empty.
+    """
+
+    manifest_digest: Digest
+    approved: bool
+    by: str | None
+    reason: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Who said what, for logs and the ledger."""
+        if self.by is None:
+            return "nobody approved it in time"
+        return f"{'approved' if self.approved else 'rejected'} by {self.by}" + (
+            f": {self.reason}" if self.reason else ""
+        )
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a run that ended well promoted nothing.
+
+    Attributes:
+        refusals: the gates that failed, or the refusal's name in ``training.refusals``.
+        by: the person who rejected it.
+    """
+
+    refusals: tuple[str, ...]
+    sentence: str
+    by: str | None = None
 
 
 class Announced(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,7 +35,7 @@ def snapshot(definition: ModelDefinition, request: RunRequest, settings: Setting
     folder = settings.need_snapshot_dir() / "snapshots" / definition.name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{sha256}.parquet"
-    reused = path.exists()
+    reused = _make_young(path)
     if not reused:
         _link(staged, path)
     return SnapshotRef(
@@ -48,6 +48,15 @@ def snapshot(definition: ModelDefinition, request: RunRequest, settings: Setting
         labels_not_yet_known=pulled.labels_not_yet_known,
         reused=reused,
     )
+
+
+def _make_young(path: Path) -> bool:
+    """Whether the store holds the file; pruning then spares it, for a run in progress needs it."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _link(staged: Path, path: Path) -> None:
@@ -103,6 +112,14 @@ def read_snapshot(ref: SnapshotRef, kinds: Mapping[str, FieldType]) -> dict[str,
     """
     table = pq.read_table(pa.BufferReader(verified_bytes(ref)))
     return {name: _from_arrow(table.column(name), kinds[name]) for name in table.column_names}
+
+
+def read_columns_of(path: Path, kinds: Mapping[str, FieldType]) -> dict[str, Column]:
+    """The columns of another snapshot that are of these types; for comparing, its content is not verified."""
+    schema = pq.read_schema(path)
+    names = [name for name in schema.names if name in kinds and schema.field(name).type == _ARROW_TYPES[kinds[name]]]
+    table = pq.read_table(path, columns=names)
+    return {name: _from_arrow(table.column(name), kinds[name]) for name in names}
 
 
 def verified_bytes(ref: SnapshotRef) -> bytes:

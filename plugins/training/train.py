@@ -2,11 +2,13 @@
 
 import math
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from scoring.contract.clock import from_epoch_s
 from scoring.contract.encoder import Columns, Encoder, Floats
 from scoring.contract.features import Category, Feature, FeatureSchema
 from scoring.contract.manifest import Task
@@ -36,18 +38,31 @@ def train(
     parts = split(definition, columns, holdout_start)
     wanted = targets(definition, columns)
     _check(definition, snapshot, holdout_start, parts, wanted)
-    fitted = fit(definition, columns, parts.training, wanted)
-    compiled = _compile(definition, fitted, parts.training)
+    folder = run_folder(settings, "candidates", request)
+    _make(definition, columns, wanted, parts.training, parts.holdout, folder)
+    trained = _trained(str(folder), holdout_start, parts)
+    if not definition.refit:
+        return trained
+    again, whole = run_folder(settings, "refits", request), parts.training | parts.in_gap | parts.holdout
+    _make(definition, columns, wanted, whole, parts.holdout, again)
+    return msgspec.structs.replace(trained, refit_folder=str(again), refit_rows=int(whole.sum()))
+
+
+def _make(
+    definition: ModelDefinition, columns: Columns, wanted: Floats, training: Mask, holdout: Mask, folder: Path
+) -> None:
+    """Fit on the training rows, compile, and write both with the estimator's own scores of the holdout."""
+    fitted = fit(definition, columns, training, wanted)
+    compiled = _compile(definition, fitted, training)
     candidate = Candidate(
         schema=fitted.schema,
         output=compiled.output,
         estimator=repr(definition.estimator),
-        training_mean=float(wanted[parts.training].mean()),
+        training_mean=float(wanted[training].mean()),
+        newest_training_event=from_epoch_s(float(np.max(np.asarray(columns[definition.event_time])[training]))),
     )
-    folder = run_folder(settings, "candidates", request)
-    own = predict(fitted.estimator, definition.task, fitted.matrix[parts.holdout])
+    own = predict(fitted.estimator, definition.task, fitted.matrix[holdout])
     write_candidate(folder, candidate, compiled.graph, own)
-    return _trained(str(folder), holdout_start, parts)
 
 
 class Fitted(msgspec.Struct, frozen=True):

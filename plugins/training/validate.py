@@ -17,6 +17,7 @@ import msgspec
 from scoring.contract.verdict import Judgement, Verdict
 from scoring.settings import Settings
 from training.definition import ModelDefinition
+from training.evidence.facts import data_facts
 from training.results import RunRequest, SnapshotRef, Validated
 from training.snapshot import verified_bytes
 
@@ -43,12 +44,17 @@ class Suite(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def validate(
     definition: ModelDefinition,
-    request: RunRequest,  # noqa: ARG001  every step takes the request
+    request: RunRequest,
     settings: Settings,  # noqa: ARG001  every step takes the settings
     snapshot: SnapshotRef,
 ) -> Validated:
     """Hold the snapshot against the suite (see ``training.pipeline``)."""
     content = verified_bytes(snapshot)
+    held = _held(definition, snapshot, content)
+    return msgspec.structs.replace(held, data=data_facts(definition, request, content))
+
+
+def _held(definition: ModelDefinition, snapshot: SnapshotRef, content: bytes) -> Validated:
     try:
         suite = read_suite(Path(definition.suite or ""))
     except (OSError, msgspec.MsgspecError) as error:

@@ -5,7 +5,16 @@ from datetime import datetime
 
 import click
 
-from scoring.console import EXIT_REFUSED, Moment, describe_entry, echo_json, echo_table, json_option, open_ledger
+from scoring.console import (
+    EXIT_REFUSED,
+    Moment,
+    describe_entry,
+    echo_json,
+    echo_table,
+    json_option,
+    open_ledger,
+    verdict_lines,
+)
 from scoring.contract.clock import rfc3339
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
@@ -19,10 +28,14 @@ def command() -> None:
 
 
 @command.command()
-def migrate() -> None:
+@json_option
+def migrate(as_json: bool) -> None:  # noqa: FBT001
     """Make the ledger's tables in the database of BATON_LEDGER_URL, or bring them to this version. Safe to repeat."""
-    ledger = Ledger.open(read_settings().need_ledger_url())
-    click.echo(f"the ledger {ledger.identity()} is ready")
+    found = Ledger.open(read_settings().need_ledger_url()).identity()
+    if as_json:
+        echo_json({"ledger": found})
+    else:
+        click.echo(f"the ledger {found} is ready")
 
 
 @command.command()
@@ -64,7 +77,7 @@ def log(model: str, as_json: bool) -> None:  # noqa: FBT001
     epilog="""Examples:
 
 \b
-  baton ledger show flight_delay       (the newest entry)
+  baton ledger show flight_delay       # the newest entry
   baton ledger show flight_delay 3
 """
 )
@@ -90,13 +103,23 @@ def show(model: str, sequence: int | None, as_json: bool) -> None:  # noqa: FBT0
 )
 @click.argument("model")
 @click.argument("moment", type=Moment())
-@click.option("--decided", is_flag=True, help="Ask by processing time: what had been decided by then.")
+@click.option(
+    "--decided", "--processing-time", is_flag=True, help="Ask by processing time: what had been decided by then."
+)
 @json_option
 def as_of(model: str, moment: datetime, decided: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Show which version of MODEL counts for events at MOMENT: the highest sequence effective from then or before."""
+    """Show which version of MODEL counts for events at MOMENT, on what evidence, and who decided it.
+
+    It is the highest sequence that is effective from MOMENT or before, as the ledger knows it now; a decision may have
+    been made later than the events that it counts for. With --decided it is the newest decision that had been made at
+    MOMENT, which is what the workers then followed. Exit status 1 when there is none.
+    """
     ledger = open_ledger(read_settings())
-    entry = ledger.known_at(model, moment) if decided else ledger.as_of(model, moment)
-    _echo_entry(entry, f"no version of {model} counts at {rfc3339(moment)}", as_json=as_json)
+    if decided:
+        entry, otherwise = ledger.known_at(model, moment), f"nothing was decided about {model} by {rfc3339(moment)}"
+    else:
+        entry, otherwise = ledger.as_of(model, moment), f"no version of {model} counts at {rfc3339(moment)}"
+    _echo_entry(entry, otherwise, as_json=as_json)
 
 
 def _echo_entry(entry: LedgerEntry | None, otherwise: str, *, as_json: bool) -> None:
@@ -116,8 +139,8 @@ def _echo_entry(entry: LedgerEntry | None, otherwise: str, *, as_json: bool) -> 
     }
     for name, text in details.items():
         click.echo(f"  {name}: {text}")
-    for verdict in entry.evidence:
-        click.echo(f"  gate {verdict.gate}: {verdict.judgement.value}: {verdict.sentence}")
+    for line in verdict_lines(entry.evidence):
+        click.echo(line)
 
 
 def _row(entry: LedgerEntry, taken_back: dict[str, LedgerEntry]) -> tuple[str, ...]:

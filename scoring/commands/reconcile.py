@@ -15,7 +15,7 @@ from scoring.settings import read_settings
     epilog="""Examples:
 
 \b
-  baton reconcile                      (every model that the ledger knows)
+  baton reconcile                      # every model that the ledger knows
   baton reconcile flight_delay --check
 """
 )

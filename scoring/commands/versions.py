@@ -3,11 +3,9 @@
 import click
 import msgspec
 
-from scoring.console import echo_json, echo_table, json_option, open_ledger
+from scoring.console import echo_json, echo_table, json_option, open_ledger, standing_of
 from scoring.contract.clock import rfc3339
-from scoring.contract.notice import Kind
 from scoring.promotion.entry import LedgerEntry
-from scoring.promotion.rules import rolled_back
 from scoring.registry.open import open_registry
 from scoring.registry.port import VersionInfo
 from scoring.settings import read_settings
@@ -67,16 +65,8 @@ def _listed(info: VersionInfo, entries: list[LedgerEntry]) -> Listed:
     own = [entry for entry in entries if entry.version == info.version]
     return Listed(
         version=info.version,
-        standing=_standing(own, entries),
+        standing=standing_of(info.version, entries),
         sequences=tuple(entry.sequence for entry in own),
         registered_at=rfc3339(info.created_at),
         manifest_digest=info.manifest_digest,
     )
-
-
-def _standing(own: list[LedgerEntry], entries: list[LedgerEntry]) -> str:
-    if not own:
-        return "candidate"
-    if own[-1] is entries[-1]:
-        return "retired" if own[-1].kind is Kind.RETIRE else "champion"
-    return "rolled back" if own[-1].manifest_digest in rolled_back(entries) else "superseded"

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Self
-from uuid import UUID
 
 from confluent_kafka import Message
 
@@ -74,6 +73,9 @@ def wait_until_converged(
 class Follower:
     """Feeds an observer from Kafka and the ledger, step by step.
 
+    Args:
+        waited_s: how much of ``limit_s`` an earlier follower of the same wait used up.
+
     Attributes:
         rejected: how many messages must not be believed (unsigned, forged, malformed).
     """
@@ -87,6 +89,7 @@ class Follower:
         keyring: Keyring,
         input_topic: str | None = None,
         limit_s: float = LIMIT_S,
+        waited_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._entry = entry
@@ -95,7 +98,17 @@ class Follower:
         self._clock = clock
         self.rejected = 0
         topic = input_topic or Topics.of(entry.model).input
-        self._observer = _observer(entry, ledger.identity(), topic, partitions_of(kafka, topic), clock(), limit_s)
+        self._observer = Observer(
+            ledger=ledger.identity(),
+            model=entry.model,
+            sequence=entry.sequence,
+            kind=entry.kind,
+            input_topic=topic,
+            partitions=partitions_of(kafka, topic),
+            now_s=clock(),
+            limit_s=limit_s,
+            waited_s=waited_s,
+        )
         self._asked_at_s = float("-inf")
         self._tail = Tail(kafka, {WORKERS: None, ACKNOWLEDGEMENTS: entry.decided_at - _CLOCK_MARGIN})
 
@@ -149,16 +162,3 @@ class Follower:
             return  # heartbeats and acknowledgements tell of newer sequences as well
         if head is not None:
             self._observer.decided(head.sequence)
-
-
-def _observer(entry: LedgerEntry, ledger: UUID, topic: str, partitions: int, now_s: float, limit_s: float) -> Observer:
-    return Observer(
-        ledger=ledger,
-        model=entry.model,
-        sequence=entry.sequence,
-        kind=entry.kind,
-        input_topic=topic,
-        partitions=partitions,
-        now_s=now_s,
-        limit_s=limit_s,
-    )

@@ -103,18 +103,28 @@ def rollback(
     return ledger.decide(proposal)
 
 
-def retire(ledger: Ledger, model: str, *, actor: str, reason: str, run_id: str) -> LedgerEntry:
+def retire(
+    ledger: Ledger, model: str, *, actor: str, reason: str, run_id: str, while_head: int | None = None
+) -> LedgerEntry:
     """Take the model out of service: workers stop taking its records. Nothing is read back, for nothing is fetched.
+
+    Args:
+        while_head: only while this sequence is still the head.
 
     Raises:
         LostRace: somebody else decided meanwhile.
         DecisionRefused: the model is not in service.
         Unavailable, ConfigurationError: the ledger cannot be read; nothing was decided.
     """
-    head = ledger.head(model)
-    if head is None:
+    entries = ledger.entries(model)
+    if not entries:
         raise Unfounded(f"{model} has no entry in the ledger; there is nothing to retire")
-    return ledger.decide(_again(head, Kind.RETIRE, head.sequence, actor=actor, reason=reason, run_id=run_id))
+    for entry in entries:
+        # A retry would otherwise retire whatever came into service since (protocol A.3).
+        if entry.run_id == run_id and entry.kind is Kind.RETIRE:
+            return entry
+    parent = entries[-1].sequence if while_head is None else while_head
+    return ledger.decide(_again(entries[-1], Kind.RETIRE, parent, actor=actor, reason=reason, run_id=run_id))
 
 
 def read_back(registry: Registry, model: str, version: str, expected_digest: str | None) -> tuple[Manifest, str]:

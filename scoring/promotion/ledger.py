@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 import sqlalchemy as sa
 
+from scoring.contract.decoding import decodable
 from scoring.contract.errors import DecisionRefused
 from scoring.contract.notice import Kind
 from scoring.contract.verdict import Verdict
@@ -15,6 +16,8 @@ from scoring.promotion.entry import Interval, LedgerEntry, Proposal
 from scoring.promotion.migrate import migrate, require_current
 from scoring.promotion.rules import LostRace, check
 from scoring.promotion.tables import entries, identity
+
+decodable(tuple[Verdict, ...])
 
 
 class Ledger:

@@ -5,6 +5,7 @@ publisher fences the one before it on any host, and only *then* is the ledger's 
 managed to commit was at or below it.
 """
 
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -34,6 +35,7 @@ _FENCED = {
     KafkaError.CONCURRENT_TRANSACTIONS,
 }
 _RETRY_PAUSE_S = 0.1
+_closing = threading.Lock()
 
 
 class Fenced(BatonError):
@@ -112,8 +114,9 @@ class Publisher:
 
     def __exit__(self, *_: object) -> None:
         # What became of the transaction is known by now. A fenced producer cannot abort any more: closing it warns of
-        # that, and then raises.
-        with warnings.catch_warnings(), suppress(KafkaException):
+        # that, and then raises; SystemError where a warning is an error. Filters of warnings belong to the process: of
+        # two publishers in two threads the second waits.
+        with _closing, warnings.catch_warnings(), suppress(KafkaException, SystemError):
             warnings.simplefilter("ignore", RuntimeWarning)
             self._producer.close()
 

@@ -77,14 +77,14 @@ def check_not_champion(entries: Sequence[LedgerEntry], proposal: Proposal) -> No
 
 
 def check_evidence(proposal: Proposal) -> None:
-    """Every gate must have passed, and there must be one.
+    """Every gate that is not turned off must have passed, and there must be one.
 
     Raises:
         NotProven: names the gates that did not pass.
     """
-    if not proposal.evidence:
+    if not any(verdict.judgement is not Judgement.OFF for verdict in proposal.evidence):
         raise NotProven(f"{_candidate(proposal)} carries no verdict of any gate; run the gates, or force it")
-    failed = [verdict for verdict in proposal.evidence if verdict.judgement is not Judgement.PASS]
+    failed = [verdict for verdict in proposal.evidence if not verdict.lets_through]
     if failed:
         sentences = "; ".join(f"{verdict.gate}: {verdict.sentence}" for verdict in failed)
         raise NotProven(f"{_candidate(proposal)} did not pass its gates ({sentences})")

@@ -45,3 +45,38 @@ def test_a_retry_with_other_parameters_gets_a_run_of_its_own_and_each_version_ke
         assert client.get_model_version("small", str(number)).run_id == run
         data = client.get_run(run).data
         assert (data.params, data.metrics) == ({"estimator": f"Ridge(alpha={number})"}, {"rmse": 3.0 - number})
+
+
+def test_files_of_a_run_are_kept_with_it_and_a_retry_replaces_them(empty_mlflow_database: Path, tmp_path: Path) -> None:
+    shutil.copy(empty_mlflow_database, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    runs = [
+        MlflowRegistry(uri).record(
+            "small", "a run", params={}, metrics={}, tags={}, artifacts={"roc.png": content, "tables/slices.csv": b"a"}
+        )
+        for content in (b"first", b"second")
+    ]
+    assert runs[0] == runs[1]
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    assert sorted(each.path for each in client.list_artifacts(runs[0])) == ["roc.png", "tables"]
+    assert Path(client.download_artifacts(runs[0], "roc.png", str(tmp_path))).read_bytes() == b"second"
+
+
+def test_a_run_that_a_person_turned_down_is_marked_with_the_name_and_the_reason(
+    empty_mlflow_database: Path, tmp_path: Path
+) -> None:
+    from training.results import Refused
+    from training.tracking import record_refusal
+
+    shutil.copy(empty_mlflow_database, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    run = MlflowRegistry(uri).record("small", "a run", params={}, metrics={}, tags={"baton.outcome": "accepted"})
+    for _ in range(2):  # the task, and its retry
+        record_refusal(uri, run, Refused(refusals=("rejected",), sentence="rejected by ada: no", by="ada"))
+    tags = MlflowClient(tracking_uri=uri, registry_uri=uri).get_run(run).data.tags
+    assert {name: text for name, text in tags.items() if name.startswith("baton.") and name != "baton.run_key"} == {
+        "baton.outcome": "refused",
+        "baton.refusals": "rejected",
+        "baton.sentence": "rejected by ada: no",
+        "baton.refused_by": "ada",
+    }

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from scoring import commands
+from scoring.scorer.probed import probe_command, read_answer
 from tests.support.bundles import make_bundle, score_of, small_record
 
 PROJECT = Path(__file__).parents[2]
@@ -68,6 +69,15 @@ def test_a_bundle_on_disk_scores_records_and_names_what_it_cannot_score(alone: P
     assert [answer["score"] for answer in answers[:10]] == [score_of(3, number) for number in range(10)]
     assert answers[10]["reason"] == "missing-field"
     assert done.returncode == 1
+
+
+def test_a_bundle_is_probed_by_an_interpreter_that_has_only_the_scoring_side(alone: Path, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle", 3)
+    command = probe_command(tmp_path / "bundle", python=alone / "bin/python", memory_bytes=3 * 2**30, seconds=60)
+    done = subprocess.run(command, capture_output=True, check=False, env=_environment(), cwd="/")
+    found = read_answer(done.returncode, done.stdout, done.stderr)
+    assert [batch.records for batch in found.batches] == [1, 64, 1_024, 4_096]
+    assert {"baton", "numpy", "onnxruntime"} <= set(found.versions)
 
 
 def _output(venv: Path, *arguments: str) -> str:

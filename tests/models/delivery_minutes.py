@@ -58,6 +58,7 @@ delivery_minutes = ModelDefinition(
         Estimator("sklearn.linear_model.Ridge", alpha=1.0),
     ),
     gates=Gates(maximum={"rmse": 14.0}, not_worse={"rmse": 0.5}, parity_tolerance=1e-3),
+    slices=["depot", "express"],
     pass_through=["depot"],
     history=months(3),
     partitions=2,

@@ -9,6 +9,8 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -20,8 +22,8 @@ _START_WITHIN_S = 30.0
 MakeDatabase = Callable[[], str]
 
 
-@pytest.fixture(scope="session")
-def postgres_socket() -> Iterator[Path]:
+@contextmanager
+def postgres_server() -> Iterator[Path]:
     """The folder of the server's socket. The server trusts whoever can open that folder, and listens nowhere else."""
     folder = Path(tempfile.mkdtemp(prefix="baton-postgres-"))
     user = _unprivileged_user()
@@ -43,17 +45,25 @@ def postgres_socket() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def create_database(socket: Path) -> str:
+    """Make an empty database; returns its SQLAlchemy URL."""
+    name = f"d{uuid.uuid4().hex}"
+    with psycopg.connect(_address(socket, "postgres"), autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+    return f"postgresql+psycopg://postgres@/{name}?host={socket}"
+
+
+@pytest.fixture(scope="session")
+def postgres_socket() -> Iterator[Path]:
+    """The socket of the session's server."""
+    with postgres_server() as folder:
+        yield folder
+
+
 @pytest.fixture
 def make_postgres_database(postgres_socket: Path) -> MakeDatabase:
     """Makes an empty database and returns its SQLAlchemy URL."""
-
-    def make() -> str:
-        name = f"d{uuid.uuid4().hex}"
-        with psycopg.connect(_address(postgres_socket, "postgres"), autocommit=True) as connection:
-            connection.execute(f"create database {name}".encode())
-        return f"postgresql+psycopg://postgres@/{name}?host={postgres_socket}"
-
-    return make
+    return partial(create_database, postgres_socket)
 
 
 def _wait_until_ready(server: "subprocess.Popen[bytes]", folder: Path) -> None:

@@ -11,7 +11,9 @@ from click.testing import CliRunner, Result
 
 from scoring import cli
 from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
-from tests.support.bundles import make_bundle, score_of, small_record
+from scoring.contract.manifest import GOLDEN_FILE, MODEL_FILE
+from scoring.scorer.bundle import write_bundle
+from tests.support.bundles import make_bundle, score_of, small_bundle, small_record
 
 COMMANDS = cli.group.list_commands(click.Context(cli.group))
 
@@ -28,8 +30,12 @@ def test_the_commands_of_the_scoring_side_are_there() -> None:
         "ledger",
         "promote",
         "rollback",
+        "retire",
         "reconcile",
         "versions",
+        "show",
+        "verify",
+        "prune",
         "adopt-ledger",
     } <= set(COMMANDS)
 
@@ -105,3 +111,54 @@ def test_a_damaged_bundle_is_not_scored_with(tmp_path: Path) -> None:
     (tmp_path / "bundle" / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(BatonError, match="wrong SHA-256"):
         cli.group(["score", str(tmp_path / "bundle")], standalone_mode=False)
+
+
+# --- baton verify -------------------------------------------------------------------------------------------------
+
+
+def test_a_sound_bundle_in_a_folder_is_verified_as_a_worker_would(tmp_path: Path) -> None:
+    digest = make_bundle(tmp_path / "bundle", 1)
+    found = run("verify", str(tmp_path / "bundle"), "--json")
+    assert found.exit_code == 0
+    document = msgspec.json.decode(found.stdout)
+    assert [(check["check"], check["passed"]) for check in document["checks"]] == [
+        ("digests", True),
+        ("loads", True),
+        ("golden-rows", True),
+    ]
+    assert (document["passed"], document["manifest_digest"]) == (True, digest)
+    told = run("verify", str(tmp_path / "bundle"), "--digest", digest).stdout.splitlines()
+    assert told[-1] == f"{tmp_path / 'bundle'} may score"
+
+
+@pytest.mark.parametrize(
+    ("damage", "failed"),
+    [("model", "digests"), ("graph", "loads"), ("golden", "golden-rows"), ("digest", "digests"), ("gone", "digests")],
+)
+def test_verify_names_the_check_that_fails_and_runs_no_later_one(tmp_path: Path, damage: str, failed: str) -> None:
+    folder = tmp_path / "bundle"
+    options: list[str] = []
+    if damage == "golden":
+        make_bundle(folder, 1, golden_error=0.25)
+    elif damage == "graph":
+        bundle = small_bundle(tmp_path / "good")
+        golden = (tmp_path / "good" / GOLDEN_FILE).read_bytes()
+        write_bundle(folder, bundle.manifest, {MODEL_FILE: b"no graph", GOLDEN_FILE: golden})
+    elif damage != "gone":
+        make_bundle(folder, 1)
+    if damage == "model":
+        (folder / MODEL_FILE).write_bytes(b"damaged")
+    if damage == "digest":
+        options = ["--digest", "0" * 64]
+    found = run("verify", str(folder), "--json", *options)
+    assert found.exit_code == 1
+    checks = msgspec.json.decode(found.stdout)["checks"]
+    assert checks[-1]["check"] == failed
+    assert [check["passed"] for check in checks] == [True] * (len(checks) - 1) + [False]
+    assert run("verify", str(folder), *options).stdout.splitlines()[-1] == f"{folder} must not score"
+
+
+def test_a_digest_that_is_none_is_wrong_usage(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle", 1)
+    with pytest.raises(ConfigurationError, match="is not a SHA-256"):
+        cli.group(["verify", str(tmp_path / "bundle"), "--digest", "abc"], standalone_mode=False)

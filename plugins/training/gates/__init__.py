@@ -10,20 +10,39 @@ import structlog
 from scoring.contract.verdict import Judgement, Verdict
 from scoring.settings import Settings
 from training.definition import ModelDefinition
-from training.gates import baseline, data, parity, quality
+from training.gates import (
+    baseline,
+    calibration,
+    data,
+    freshness,
+    leakage,
+    load,
+    parity,
+    quality,
+    slices,
+    volume,
+)
 from training.gates.evidence import Evidence, Gate, NotMeasured
+from training.gates.own import named, own_gates, switched
+from training.refusals import ends_green
 from training.results import Evaluated, Gated, RunRequest, Validated
 
 log = structlog.get_logger(__name__)
 
 GATES: Mapping[str, Gate] = {
     data.NAME: data.gate,
+    freshness.NAME: freshness.gate,
+    volume.NAME: volume.gate,
+    leakage.NAME: leakage.gate,
     parity.NAME: parity.gate,
+    load.NAME: load.gate,
     quality.NAME: quality.gate,
     baseline.NAME: baseline.gate,
+    slices.NAME: slices.gate,
+    calibration.NAME: calibration.gate,
 }
-# A model that is merely not good enough ends a run well; whatever else goes wrong, somebody has to look.
-GREEN_REFUSALS = frozenset({quality.NAME, baseline.NAME})
+# Why a candidate was accepted is told by these; the others' sentences stand in the verdicts.
+_TOLD = (quality.NAME, baseline.NAME)
 
 
 def judge(
@@ -35,7 +54,9 @@ def judge(
 ) -> Gated:
     """Run every gate (see ``training.pipeline``)."""
     evidence = Evidence(definition=definition, validated=validated, evaluated=evaluated)
-    verdicts = tuple(_verdict(name, gate, evidence) for name, gate in GATES.items())
+    gates = {**GATES, **own_gates(definition.gates)}
+    found = (_verdict(name, gate, evidence) for name, gate in gates.items())
+    verdicts = tuple(switched(verdict, definition.gates.off) for verdict in found)
     gated = Gated(
         verdicts=verdicts,
         sentence=_sentence(definition, verdicts, evaluated),
@@ -48,7 +69,7 @@ def judge(
 
 def _verdict(name: str, gate: Gate, evidence: Evidence) -> Verdict:
     try:
-        return gate(evidence)
+        return named(name, gate(evidence))
     except NotMeasured as error:
         return Verdict(gate=name, judgement=Judgement.ERROR, sentence=str(error))
     except Exception as error:
@@ -57,17 +78,21 @@ def _verdict(name: str, gate: Gate, evidence: Evidence) -> Verdict:
 
 
 def _is_red(verdict: Verdict) -> bool:
-    if verdict.judgement is Judgement.PASS:
+    """A model that is merely not good enough ends a run well; whatever else goes wrong, somebody has to look."""
+    if verdict.lets_through:
         return False
-    return verdict.judgement is Judgement.ERROR or verdict.gate not in GREEN_REFUSALS
+    return verdict.judgement is Judgement.ERROR or not ends_green(verdict.gate)
 
 
 def _sentence(definition: ModelDefinition, verdicts: tuple[Verdict, ...], evaluated: Evaluated | None) -> str:
-    against = [verdict for verdict in verdicts if verdict.judgement is not Judgement.PASS]
+    against = [verdict for verdict in verdicts if not verdict.lets_through]
     if not against:
         rows = evaluated.rows if evaluated else 0
-        reasons = "; ".join(verdict.sentence for verdict in verdicts if verdict.gate in GREEN_REFUSALS)
-        return f"the candidate of {definition.name} is accepted: {reasons} ({rows:,} holdout rows)"
+        reasons = "; ".join(verdict.sentence for verdict in verdicts if verdict.gate in _TOLD)
+        off = [verdict.gate for verdict in verdicts if verdict.judgement is Judgement.OFF]
+        also = f"; turned off: {', '.join(off)}" if off else ""
+        after = "; it scores after a refit on the holdout too" if definition.refit else ""
+        return f"the candidate of {definition.name} is accepted: {reasons} ({rows:,} holdout rows){also}{after}"
     told = [verdict for verdict in against if verdict.judgement is Judgement.FAIL] or against
     reasons = "; ".join(f"{verdict.gate}: {verdict.sentence}" for verdict in told)
     return f"the candidate of {definition.name} is refused by {reasons}"

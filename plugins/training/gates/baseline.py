@@ -1,50 +1,50 @@
-"""Gate: the candidate is not worse than the champion on the same rows, or beats the trivial baseline where none is."""
+"""Gate: the candidate is not worse than the champion on the same rows, or beats the trivial baseline where none is.
 
-import math
+Not worse is to be shown, not to be assumed: the bound above which the true gain lies at the stated confidence must be
+above minus the margin (a test of non-inferiority). A small holdout proves little and refuses much.
+"""
 
 from scoring.contract.verdict import Judgement, Verdict
-from training.definition import Gates
-from training.gates.evidence import Evidence, NotMeasured
-from training.mistakes import METRICS
-from training.results import Baseline, BaselineKind
+from training.gates.evidence import Evidence, NotMeasured, margins
+from training.limits import default_margin
+from training.measured import Comparison
 
 NAME = "not-worse"
 
 
 def gate(evidence: Evidence) -> Verdict:
-    """Every stated metric is at most its margin worse than the champion's; better than trivial for a first version.
+    """In every metric with a margin the candidate is less than that worse; better, for a first version.
 
     Raises:
-        NotMeasured: there is no usable baseline.
+        NotMeasured: there is no usable baseline, or a metric has no value.
     """
-    evaluation = evidence.evaluation()
-    if evaluation.baseline.error is not None:
-        raise NotMeasured(evaluation.baseline.error)
-    verdicts = [
-        _compared(name, margin, evaluation.metrics.get(name, math.nan), evaluation.baseline)
-        for name, margin in margins(evidence.definition.gates).items()
-    ]
+    compared = [evidence.comparison(name) for name in margins(evidence)]
+    verdicts = [_held_against(evidence, each) for each in compared]
     failed = [verdict for verdict in verdicts if verdict.judgement is not Judgement.PASS]
     return failed[0] if failed else verdicts[0]
 
 
-def margins(gates: Gates) -> dict[str, float]:
-    """The stated margins; without any, no margin in the metrics that have a minimum or maximum."""
-    return dict(gates.not_worse) or dict.fromkeys([*gates.minimum, *gates.maximum], 0.0)
-
-
-def _compared(name: str, margin: float, value: float, baseline: Baseline) -> Verdict:
-    reference = baseline.metrics.get(name, math.nan)
-    gain = value - reference if METRICS[name].more_is_better else reference - value
-    champion = baseline.kind is BaselineKind.CHAMPION
-    holds = gain >= -margin if champion else gain > 0  # false for a NaN
-    whose = f"champion {baseline.version}'s" if champion else "the trivial baseline's"
-    rule = f"at most {margin:.4g} worse is allowed" if champion else "it must be better"
-    limit = (reference - margin if METRICS[name].more_is_better else reference + margin) if champion else reference
+def _held_against(evidence: Evidence, found: Comparison) -> Verdict:
+    evaluation, gates = evidence.compared(), evidence.definition.gates
+    resampling = evaluation.resampling
+    if found.low is None or resampling is None:
+        raise NotMeasured(f"not measured: the holdout is too small to compare {found.metric} with any confidence")
+    champion = evidence.has_champion()
+    margin = gates.not_worse.get(found.metric, default_margin(found.metric, found.baseline)) if champion else 0.0
+    whose = f"champion {evaluation.baseline.version}'s" if champion else "the trivial baseline's"
+    rule = f"less than {margin:.4g} worse is required" if champion and margin else "better is required"
     return Verdict(
         gate=NAME,
-        judgement=Judgement.PASS if holds else Judgement.FAIL,
-        sentence=f"{name} is {value:.4g}, {whose} is {reference:.4g} on the same rows; {rule}",
-        value=value if math.isfinite(value) else None,
-        limit=limit if math.isfinite(limit) else None,
+        judgement=Judgement.PASS if found.low > -margin else Judgement.FAIL,
+        sentence=(
+            f"{found.metric} is {found.candidate:.4g}, {whose} is {found.baseline:.4g} on the same rows: "
+            f"{_words(found.gain)}, at {resampling.confidence:.0%} confidence at worst {_words(found.low)} "
+            f"({resampling.blocks} {resampling.unit}s resampled); {rule}"
+        ),
+        value=found.low,
+        limit=-margin,
     )
+
+
+def _words(gain: float) -> str:
+    return f"{abs(gain):.3g} {'better' if gain >= 0 else 'worse'}"

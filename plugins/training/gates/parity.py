@@ -1,15 +1,30 @@
 """Gate: the compiled model scores as the estimator does, over the whole holdout."""
 
+import msgspec
+
 from scoring.contract.verdict import Judgement, Verdict
-from training.gates.evidence import Evidence
+from training.gates.evidence import Evidence, NotMeasured
 from training.results import Parity
 
 NAME = "parity"
 
 
 def gate(evidence: Evidence) -> Verdict:
-    """Bit for bit where the model was compiled exactly; otherwise within the tolerance. No decision may change."""
-    found = evidence.evaluation().parity
+    """Bit for bit where the model was compiled exactly; otherwise within the tolerance. No decision may change.
+
+    A model that was fitted on the holdout too was compiled by itself, and is held to the same.
+    """
+    evaluation = evidence.evaluation()
+    judged, refitted = _compared(evaluation.parity), evaluation.refit_parity
+    if evidence.definition.refit and refitted is None:
+        raise NotMeasured("not measured: the refitted model was not compared with its estimator")
+    if refitted is None or judged.judgement is not Judgement.PASS:
+        return judged
+    again = _compared(refitted)
+    return msgspec.structs.replace(again, sentence=f"refitted on the holdout: {again.sentence}")
+
+
+def _compared(found: Parity) -> Verdict:
     limit = 0.0 if found.exact else found.tolerance
     problem = _problem(found, limit)
     agreed = (

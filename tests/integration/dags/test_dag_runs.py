@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from baton_airflow import factory
-from scoring.contract.errors import ConfigurationError
+from baton_airflow import factory, steps
+from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.verdict import Judgement, Verdict
-from training import pipeline, results
+from training import pipeline, results, watch
 from training.catalog import load_definition
 from training.definition import ModelDefinition
 
@@ -18,7 +19,7 @@ DIGEST = "0" * 64
 START, END = datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC)
 GOOD = Verdict(gate="data", judgement=Judgement.PASS, sentence="all 12 expectations hold")
 DAMAGED = Verdict(gate="data", judgement=Judgement.FAIL, sentence="distance is negative in 40 rows")
-WORSE = Verdict(gate="not worse", judgement=Judgement.FAIL, sentence="auc 0.60 is below the champion's 0.67")
+WORSE = Verdict(gate="not-worse", judgement=Judgement.FAIL, sentence="auc 0.60 is below the champion's 0.67")
 
 Outcome = Callable[..., Any]
 MODELS = Path(__file__).parent / "models"
@@ -67,11 +68,21 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def run(definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch) -> Run:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[results.Refused]:
+    """The refusals that the registry's runs are marked with."""
+    told: list[results.Refused] = []
+    monkeypatch.setattr(pipeline, "record_refusal", lambda _settings, _run, refused: told.append(refused))
+    return told
+
+
+@pytest.fixture
+def run(definition: ModelDefinition, recorded: list[results.Refused], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs the DAG; ``changed`` replaces a step's result, or makes it raise."""
 
-    def make(changed: Mapping[str, Any] | None = None, **conf: Any) -> Any:
-        for name, outcome in {**sound(), **(changed or {})}.items():
+    def make(changed: Mapping[str, Any] | None = None, definition: ModelDefinition = definition, **conf: Any) -> Any:
+        outcomes = {**sound(), **(changed or {})}
+        monkeypatch.setattr(watch, "Watcher", partial(Watched, outcomes.pop("wait")))
+        for name, outcome in outcomes.items():
             monkeypatch.setattr(pipeline, name, _stub(outcome))
         monkeypatch.setattr(factory, "repair_models", lambda models: dict.fromkeys(models, "nothing to do"))
         dag = factory.build_dag(definition)
@@ -81,6 +92,27 @@ def run(definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch) -> Run:
         return dag.test(run_conf=form)
 
     return make
+
+
+class Watched:
+    """Stands in for the watcher that follows the workers in the triggerer."""
+
+    def __init__(self, outcome: Any, watched: watch.Watch) -> None:
+        assert (watched.model, watched.sequence, watched.input_topic) == ("fare", 1, "fare.input")
+        assert watched.limit_s == pipeline.CONVERGENCE_LIMIT.total_seconds()
+        self.outcome = outcome
+        self.steps = 0
+
+    def look(self, seconds: float) -> Any:
+        assert seconds == steps.LOOK_S
+        return None
+
+    def step(self) -> Any:
+        self.steps += 1
+        return _stub(self.outcome)() if self.steps > 1 else None
+
+    def close(self) -> None:
+        assert self.steps > 0
 
 
 def _stub(outcome: Any) -> Outcome:
@@ -98,6 +130,11 @@ def states(run: Any) -> dict[str, str]:
 
 def verdicts(run: Any, task_id: str) -> Any:
     return run.get_task_instance(task_id).xcom_pull(task_ids=task_id, key="verdicts")
+
+
+def why(run: Any) -> Any:
+    """What the task ``refused`` hands on."""
+    return run.get_task_instance("refused").xcom_pull(task_ids="refused")
 
 
 def test_a_good_candidate_goes_all_the_way(run: Run) -> None:
@@ -125,13 +162,18 @@ def test_a_good_candidate_goes_all_the_way(run: Run) -> None:
     assert verdicts(ended, "gates") == [results.to_json(GOOD)]
 
 
-def test_a_candidate_that_is_not_good_enough_ends_green_at_refused_with_its_evidence_kept(run: Run) -> None:
-    refused = results.Gated(verdicts=(GOOD, WORSE), sentence="refused by not worse", red=False, parent=0)
-    ended = run({"gates": refused, "promote": AssertionError("must not run")})
+def test_a_candidate_that_is_not_good_enough_ends_green_at_refused_with_its_evidence_kept(
+    run: Run, recorded: list[results.Refused]
+) -> None:
+    refused = results.Gated(verdicts=(GOOD, WORSE), sentence="refused by not-worse", red=False, parent=0)
+    evidence = results.Registered(version=None, manifest_digest=None, bundle=None, registry_run="r")
+    ended = run({"gates": refused, "register": evidence, "promote": AssertionError("must not run")})
     found = states(ended)
     assert ended.state == "success"
     assert (found["register"], found["promote"], found["announce"]) == ("success", "skipped", "skipped")
     assert (found["wait_for_workers"], found["refused"]) == ("skipped", "success")
+    assert why(ended) == {"refusals": ["not-worse"], "sentence": "refused by not-worse", "by": None}
+    assert recorded == []  # it was recorded as refused from the start
     assert verdicts(ended, "gates") == [results.to_json(GOOD), results.to_json(WORSE)]
 
 
@@ -152,11 +194,50 @@ def test_damaged_data_end_red_before_anything_is_trained_and_every_verdict_can_b
     assert verdicts(ended, "validate") == verdicts(ended, "gates") == [results.to_json(DAMAGED)]
 
 
-def test_a_rule_of_the_ledger_that_forbids_the_promotion_ends_green_at_refused(run: Run) -> None:
-    ended = run({"promote": results.Promoted(model="fare", sequence=None, version="2", refused="an older interval")})
+def test_a_candidate_that_comes_too_late_ends_green_at_refused_and_is_marked_so_in_the_registry(
+    run: Run, recorded: list[results.Refused]
+) -> None:
+    refused = results.Promoted(
+        model="fare", sequence=None, version="2", refused="an older interval", refusal="older-interval"
+    )
+    ended = run({"promote": refused})
     found = states(ended)
     assert ended.state == "success"
     assert (found["promote"], found["announce"], found["refused"]) == ("success", "skipped", "success")
+    assert why(ended) == {"refusals": ["older-interval"], "sentence": "an older interval", "by": None}
+    assert recorded == [results.Refused(refusals=("older-interval",), sentence="an older interval")]
+
+
+def test_a_refusal_that_somebody_must_look_into_ends_red_without_a_retry(run: Run) -> None:
+    refused = results.Promoted(
+        model="fare", sequence=None, version="2", refused="rolled back", refusal="rolled-back", red=True
+    )
+    ended = run({"promote": refused})
+    found = states(ended)
+    assert ended.state == "failed"
+    assert (found["promote"], found["announce"], found["refused"]) == ("failed", "upstream_failed", "upstream_failed")
+    assert ended.get_task_instance("promote").try_number == 1
+    assert ended.get_task_instance("promote").xcom_pull(task_ids="promote", key="result")["refusal"] == "rolled-back"
+
+
+def test_workers_that_cannot_be_watched_are_watched_again_by_the_retry(run: Run) -> None:
+    ended = run({"wait": Unavailable("the broker is away")})
+    assert ended.state == "failed"
+    assert ended.get_task_instance("wait_for_workers").try_number == 4
+
+
+def test_a_wait_that_no_retry_can_mend_fails_at_once(run: Run) -> None:
+    ended = run({"wait": ConfigurationError("there is no topic baton.workers")})
+    assert ended.state == "failed"
+    assert ended.get_task_instance("wait_for_workers").try_number == 1
+
+
+def test_what_shows_at_once_is_not_handed_to_the_triggerer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watched, "look", lambda self, _: self.outcome)
+    monkeypatch.setattr(Watched, "step", AssertionError)
+    ended = run()
+    assert ended.state == "success"
+    assert ended.get_task_instance("wait_for_workers").xcom_pull(task_ids="wait_for_workers")["state"] == "converged"
 
 
 def test_a_worker_that_refuses_the_version_ends_the_run_red(run: Run) -> None:

@@ -1,6 +1,7 @@
 """The house's rules, held over every DAG file."""
 
 import os
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from tests.support.airflow_home import PROJECT
 from training.catalog import load_definitions
 
-DAG_FILES = {"baton.py"}
+DAG_FILES = {"baton.py", "baton_mistakes.py"}
 MODELS = {"project": PROJECT / "models", "second": PROJECT / "tests" / "models"}
 STEPS = [
     "pull",
@@ -46,6 +47,22 @@ def test_every_file_in_the_dags_folder_is_listed_here() -> None:
 def test_there_is_one_dag_for_each_definition_and_one_that_repairs(dags: dict[str, Any]) -> None:
     folder = Path(os.environ["BATON_MODELS_DIR"])
     assert set(dags) == {f"train_{name}" for name in load_definitions(folder)} | {"baton_reconcile"}
+
+
+def test_a_broken_definition_is_an_import_error_of_its_own_and_takes_no_other_dag_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    shutil.copytree(PROJECT / "models", tmp_path / "models")
+    (tmp_path / "models" / "broken.py").write_text("import no_such_module\n")
+    monkeypatch.setenv("BATON_MODELS_DIR", str(tmp_path / "models"))
+    bag = DagBag(PROJECT / "dags")
+    assert set(bag.dags) == {"train_flight_delay", "baton_reconcile"}
+    (file, error) = next(iter(bag.import_errors.items()))
+    assert len(bag.import_errors) == 1
+    assert Path(file).name == "baton_mistakes.py"
+    assert "broken.py: No module named 'no_such_module'" in error
 
 
 def test_every_dag_has_an_owner_tags_docs_a_limit_of_time_and_one_run_at_once(dags: dict[str, Any]) -> None:

@@ -2,8 +2,11 @@
 
 import base64
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +21,7 @@ from scoring.contract.progress import Progress
 from scoring.kafka import Options
 from scoring.promotion.ledger import Ledger
 from scoring.promotion.notices import KafkaNotices
+from scoring.registry.folder import FolderRegistry
 from scoring.settings import read_settings
 from scoring.topics import ensure_topics
 from scoring.worker.cache import Cache, LiveVersion, Memory, Remembered
@@ -172,6 +176,129 @@ def test_a_rollback_says_what_it_did_and_what_it_cannot_do(place: Place, baton: 
     assert said.status == 1
 
 
+def test_a_model_is_retired_once_and_comes_back(place: Place, baton: Baton) -> None:
+    said = baton("retire", place.model, "--reason", "given up")
+    assert (said.status, "there is no ledger" in said.err) == (2, True)
+    place.decide("1")
+    said = baton("retire", place.model, "--reason", "given up", "--on", "7")
+    assert (said.status, "now has sequence 1" in said.err) == (1, True)
+    call = ("retire", place.model, "--reason", "given up", "--actor", "ann", "--run-id", "r1", "--json")
+    said = baton(*call)
+    assert said.status == 0, said.err
+    entry = said.document["entry"]
+    assert (entry["sequence"], entry["kind"], entry["version"], entry["actor"]) == (2, "retire", "1", "ann")
+    assert place.announced() == 2
+    assert not (place.folder / "registry" / place.model / ".aliases" / "champion").exists()
+    said = baton("retire", place.model, "--reason", "again")
+    assert (said.status, "is retired already, since sequence 2" in said.err) == (1, True)
+    assert baton("promote", place.model, "2", "--reason", "back", "--force").status == 0
+    assert baton(*call).document["entry"] == entry, "a retry returns the entry that it made"
+    assert [kept.kind.value for kept in place.ledger().entries(place.model)] == ["promote", "retire", "promote"]
+    listed = baton("versions", place.model, "--json").document
+    assert [found["standing"] for found in listed] == ["superseded", "champion", "candidate"]
+
+
+def test_retiring_waits_for_the_workers_where_asked_to(place: Place, baton: Baton) -> None:
+    place.decide("1")
+    said = baton("retire", place.model, "--reason", "given up", "--wait", "--limit", "1")
+    assert said.status == 0, said.err
+    assert "no worker was ever seen to serve" in said.out
+
+
+def test_a_version_is_shown_with_its_standing_its_evidence_and_what_it_was_made_from(
+    place: Place, baton: Baton
+) -> None:
+    baton("ledger", "migrate")
+    said = baton("show", place.model)
+    assert (said.status, "has no entry in the ledger" in said.err) == (1, True)
+    for version in ("1", "2"):
+        place.decide(version)
+    baton("rollback", place.model, "--reason", "worse")
+    shown = baton("show", place.model)
+    assert shown.status == 0, shown.err
+    lines = shown.out.splitlines()
+    assert lines[0] == f"{place.model}: version 1, champion"
+    assert "sequence 1, promote version 1" in lines[1]
+    assert "sequence 3, rollback version 1" in lines[2]
+    assert f"  manifest: {place.digests['1']}" in lines
+    assert any(line.startswith("  rows: 1 for training, 1 held out from") for line in lines)
+    assert baton("show", place.model, "2").out.splitlines()[0] == f"{place.model}: version 2, rolled back"
+    document = baton("show", place.model, "3", "--json").document
+    assert (document["standing"], document["entries"], document["problem"]) == ("candidate", [], None)
+    assert document["manifest"]["model"] == place.model
+    assert baton("show", place.model, "9").status == 2
+
+
+def test_a_damaged_bundle_is_shown_with_what_the_ledger_knows_of_it(place: Place, baton: Baton) -> None:
+    place.decide("1")
+    (place.folder / "registry" / place.model / "1" / "model.onnx").write_bytes(b"damaged")
+    said = baton("show", place.model)
+    assert said.status == 1
+    assert "the bundle must not be believed: " in said.out
+    assert f"gate quality: pass: {PASSED[0].sentence} (0.67, limit 0.6)" in said.out
+    assert baton("show", place.model, "--json").document["manifest"] is None
+
+
+def test_a_registered_version_is_verified_against_the_ledger(place: Place, baton: Baton) -> None:
+    place.decide("1")
+    said = baton("verify", place.model, "1", "--json")
+    assert said.status == 0, said.err
+    assert said.document["passed"]
+    assert said.document["manifest_digest"] == place.digests["1"]
+    registry = place.folder / "registry" / place.model
+    shutil.rmtree(registry / "1")
+    shutil.copytree(registry / "2", registry / "1")
+    said = baton("verify", place.model, "1")
+    assert said.status == 1, "a sound bundle, but another one than the ledger names"
+    assert f"{place.digests['1']} was announced" in said.out
+    assert baton("verify", place.model, "2").status == 0
+    assert baton("verify", place.model, "9").status == 2
+
+
+def test_pruning_lists_then_deletes_what_nothing_needs(
+    place: Place, baton: Baton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    registry = FolderRegistry(place.folder / "registry", now=lambda: old)
+    for number in (4, 5, 6):
+        make_bundle(place.folder / f"made-{number}", number, model=place.model)
+        assert registry.register(place.model, place.folder / f"made-{number}", {}) == str(number)
+    place.decide("1")
+    left = place.folder / "pipeline" / "staged" / place.model / ("a" * 16)
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    monkeypatch.setenv("BATON_SNAPSHOT_DIR", str(place.folder / "pipeline"))
+    listed = baton("prune", "--keep", "1", "--days", "7", "--dry-run")
+    assert listed.status == 0, listed.err
+    assert "2 would go, which frees" in listed.out
+    document = baton("prune", place.model, "--keep", "1", "--dry-run", "--json").document
+    assert [(item["what"], item["name"]) for item in document["planned"]["items"]] == [
+        ("version", "5"),
+        ("version", "4"),
+    ]
+    assert document["planned"]["items"][0]["size_bytes"] > 500
+    assert document["pruned"] is None
+    assert left.exists()
+    said = baton("prune", "--keep", "1")
+    assert said.status == 0, said.err
+    assert f"deleted version 4 of {place.model}" in said.err
+    assert [info.version for info in registry.versions(place.model)] == ["1", "2", "3", "6"]
+    again = baton("prune", "--keep", "1", "--json").document
+    assert (again["planned"]["items"], again["pruned"]["items"]) == ([], [])
+    assert baton("prune", "--days", "0").status == 2
+
+
+def test_pruning_with_a_ledger_that_does_not_know_the_champion_deletes_nothing(place: Place, baton: Baton) -> None:
+    place.decide("1")
+    baton("reconcile")
+    (place.folder / "ledger.db").rename(place.folder / "lost.db")
+    baton("ledger", "migrate")
+    said = baton("prune", place.model, "--keep", "1", "--days", "1")
+    assert said.status == 1
+    assert "names version 1, which the ledger does not know" in said.err
+    assert len(baton("versions", place.model, "--json").document) == 3
+
+
 def test_reconcile_finds_and_removes_a_difference(place: Place, baton: Baton) -> None:
     place.decide("1")
     said = baton("reconcile", place.model, "--check")
@@ -295,8 +422,12 @@ def test_no_ledger_is_adopted_while_a_worker_runs(place: Place, baton: Baton) ->
         "ledger as-of",
         "promote",
         "rollback",
+        "retire",
         "reconcile",
         "versions",
+        "show",
+        "verify",
+        "prune",
         "adopt-ledger",
     ],
 )

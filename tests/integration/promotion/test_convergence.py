@@ -1,6 +1,7 @@
 """Waiting for workers on a real broker; the workers are messages that the test sends (protocol A.9 to A.11)."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,9 +18,10 @@ from scoring.contract.heartbeat import Heartbeat, ModelStatus, State, seal_heart
 from scoring.contract.manifest import Topics
 from scoring.contract.topics import ACKNOWLEDGEMENTS, WORKERS
 from scoring.kafka import Options
-from scoring.promotion.convergence import Answer, Follower, Standing, wait_until_converged
+from scoring.promotion.convergence import LIMIT_S, Answer, Follower, Standing, wait_until_converged
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
+from scoring.promotion.observer import LIVE_WITHIN_S, Presence
 from scoring.topics import ensure_topics
 from tests.support.decisions import KEYRING, proposal
 
@@ -98,8 +100,21 @@ class Stage:
             self.entry, ledger=self.ledger, kafka=self.kafka, keyring=KEYRING, limit_s=limit_s, progress=progress
         )
 
-    def follow(self, entry: LedgerEntry | None = None) -> Follower:
-        return Follower(entry or self.entry, ledger=self.ledger, kafka=self.kafka, keyring=KEYRING)
+    def follow(
+        self,
+        entry: LedgerEntry | None = None,
+        *,
+        limit_s: float = LIMIT_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Follower:
+        return Follower(
+            entry or self.entry,
+            ledger=self.ledger,
+            kafka=self.kafka,
+            keyring=KEYRING,
+            limit_s=limit_s,
+            clock=clock,
+        )
 
 
 @pytest.fixture
@@ -197,6 +212,85 @@ def test_an_acknowledgement_whose_transaction_was_aborted_was_never_said(stage: 
     with stage.follow() as follower:
         stage.beat()
         assert settle(follower).standing is Standing.CONVERGED
+
+
+class Clock:
+    """The observer's clock, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def heard(follower: Follower, workers: int) -> Answer:
+    """The answer once so many workers were heard of."""
+    answer = follower.step(0.5)
+    for _ in range(60):
+        if len(answer.workers) >= workers:
+            return answer
+        answer = follower.step(0.5)
+    raise AssertionError(f"not heard of: {answer}")
+
+
+def test_a_worker_that_falls_silent_is_waited_for_no_longer(stage: Stage) -> None:
+    clock = Clock()
+    with stage.follow(clock=clock) as follower:
+        follower.step(0)  # what is said from now on is a sign of life
+        stage.beat(1, sequence=None, state=State.FETCHING, pending=1, partitions=())
+        stage.beat(0)
+        assert heard(follower, 2).standing is Standing.WAITING
+        clock.now_s += LIVE_WITHIN_S + 1
+        stage.beat(0)
+        answer = settle(follower)
+        assert answer.standing is Standing.CONVERGED
+        assert [view.presence for view in answer.workers] == [Presence.LIVE, Presence.SILENT]
+
+
+def test_a_worker_that_joins_late_is_waited_for(stage: Stage) -> None:
+    with stage.follow() as follower:
+        follower.step(0)
+        stage.beat(0, partitions=(0,))
+        assert "owns partition 1" in heard(follower, 1).sentence
+        stage.beat(1, sequence=None, state=State.WAITING, partitions=())
+        assert heard(follower, 2).standing is Standing.WAITING
+        stage.beat(1, partitions=(1,))
+        assert settle(follower).standing is Standing.CONVERGED
+
+
+def test_a_worker_that_departs_is_waited_for_no_longer(stage: Stage) -> None:
+    with stage.follow() as follower:
+        follower.step(0)
+        stage.beat(1, sequence=None, state=State.FETCHING, pending=1, partitions=())
+        stage.beat(0)
+        assert heard(follower, 2).standing is Standing.WAITING
+        stage.beat(1, sequence=None, state=State.FETCHING, pending=1, partitions=(), left=True)
+        assert settle(follower).standing is Standing.CONVERGED
+
+
+def test_a_worker_that_refuses_is_red_at_once(stage: Stage) -> None:
+    with stage.follow() as follower:
+        follower.step(0)
+        stage.beat(1, sequence=None, state=State.REFUSED, pending=1, partitions=())
+        stage.beat(0)
+        answer = settle(follower)
+        assert answer.standing is Standing.REFUSED
+        assert set(answer.refusals) == {f"{stage.deployment}/1"}
+        assert not answer.green
+
+
+def test_a_worker_that_is_still_fetching_at_the_limit_is_red(stage: Stage) -> None:
+    clock = Clock()
+    with stage.follow(limit_s=30.0, clock=clock) as follower:
+        follower.step(0)
+        stage.beat(0, sequence=None, state=State.FETCHING, pending=1, partitions=())
+        assert heard(follower, 1).standing is Standing.WAITING
+        clock.now_s += 31
+        stage.beat(0, sequence=None, state=State.FETCHING, pending=1, partitions=())
+        answer = settle(follower)
+        assert answer.standing is Standing.TIMED_OUT
+        assert f"{stage.deployment}/0 is fetching on no sequence" in answer.sentence
 
 
 def test_being_overtaken_is_learned_from_the_ledger(stage: Stage) -> None:

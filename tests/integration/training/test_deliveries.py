@@ -121,6 +121,7 @@ def test_a_champion_of_other_features_is_scored_on_the_same_rows_through_its_own
         fields=[field for field in parcels.definition.fields if field.name not in {"kilograms", "express"}],
         lookups=[],
         features=[number("kilometres")],
+        slices=["depot"],
     )
     requests = [relay.request(*interval, "narrow") for relay in (narrow, parcels)]
     found = []
@@ -152,3 +153,31 @@ def test_a_champion_whose_records_are_gone_is_an_error_and_no_baseline(parcels: 
     assert evaluated
     assert "has no row with the key" in (evaluated.baseline.error or "")
     assert evaluated.baseline.metrics == {}
+
+
+def test_a_model_that_is_refitted_on_the_holdout_is_judged_before_and_says_so(parcels: Relay) -> None:
+    again = parcels.changed(refit=True)
+    found = again.run(again.request(deliveries.START, APRIL))
+    assert found.gated.accepted, found.gated.sentence
+    assert "it scores after a refit on the holdout too" in found.gated.sentence
+    assert found.trained
+    assert found.evaluated
+    assert found.evaluated.refit_parity
+    assert found.evaluated.refit_parity.rows == found.trained.holdout_rows
+    assert (
+        found.trained.refit_rows == found.trained.training_rows + found.trained.rows_in_gap + found.trained.holdout_rows
+    )
+    plain = parcels.run(parcels.request(deliveries.START, APRIL, "plain"))
+    assert plain.evaluated is None or plain.evaluated.metrics == found.evaluated.metrics
+
+    manifest = open_bundle(Path(str(found.registered.bundle)), found.registered.manifest_digest).manifest
+    assert manifest.snapshot.refitted_on_holdout
+    assert manifest.snapshot.training_rows == found.trained.refit_rows
+    assert manifest.metrics == found.evaluated.metrics
+
+    # A champion that has seen March is no baseline for March, but one for April.
+    later = parcels.run(parcels.request(*parcels.definition.interval_ending(deliveries.END)))
+    assert later.evaluated
+    assert later.evaluated.baseline.error is None
+    assert later.evaluated.baseline.trained_until == APRIL
+    assert "was trained on events of 2024-01-01 to 2024-04-01" in plain.gated.sentence

@@ -22,6 +22,7 @@ from training.candidate import read_candidate
 from training.compile import predict
 from training.evaluate import read_holdout
 from training.golden import ROWS
+from training.limits import GATES
 from training.messages import messages
 from training.pull import column_types
 from training.results import BaselineKind, Gated
@@ -131,7 +132,8 @@ def test_the_bundle_is_whole_and_reproduces_its_golden_rows(promoted: Promoted, 
     assert len(bundle.golden) == ROWS
     assert manifest.output.exact
     assert manifest.snapshot.sha256 == promoted.first.snapshot.sha256
-    assert [verdict.gate for verdict in manifest.verdicts] == ["data", "parity", "minimum-quality", "not-worse"]
+    assert tuple(verdict.gate for verdict in manifest.verdicts) == GATES
+    assert not manifest.snapshot.refitted_on_holdout
     assert "dep_delay" not in {field.name for field in manifest.schema.fields}
     assert manifest.environment["scikit-learn"]
 
@@ -164,8 +166,8 @@ def test_a_retrain_is_held_against_the_champion_on_the_same_rows_of_april(promot
 def test_a_champion_that_was_trained_on_rows_of_the_holdout_is_an_error(promoted: Promoted, tmp_path: Path) -> None:
     relay = promoted.copy(tmp_path)
     found = relay.run(relay.request(month(1), month(3), "an older one"))
-    verdict = found.gated.verdicts[-1]
-    assert (verdict.gate, verdict.judgement) == ("not-worse", Judgement.ERROR)
+    verdict = next(verdict for verdict in found.gated.verdicts if verdict.gate == "not-worse")
+    assert verdict.judgement is Judgement.ERROR
     assert "was trained on events of 2013-01-01 to 2013-03-01, which the holdout" in verdict.sentence
     assert found.gated.red
     assert found.registered.version is None
@@ -221,6 +223,19 @@ def test_one_run_in_mlflow_holds_the_evidence_however_often_the_step_is_repeated
     assert run.data.params["snapshot_sha256"] == first.snapshot.sha256
     assert run.data.tags["baton.outcome"] == "accepted"
     assert run.data.tags["baton.gate.parity"].startswith("pass: the compiled model and the estimator are equal bit")
+    assert run.data.metrics["auc_low"] < run.data.metrics["auc"] < run.data.metrics["auc_high"]
+    assert run.data.metrics["auc_gain_low"] > 0.1
+    assert run.data.params["refitted_on_holdout"] == "False"
+    assert "scikit-learn 1." in run.data.tags["baton.environment"]
+    assert run.data.tags["baton.code_revision"]
+    client = MlflowClient(relay.settings.need_registry_uri())
+    files = {each.path: each.file_size for each in client.list_artifacts(run.info.run_id)}
+    pictures = {"reliability.png", "roc.png", "slices.png", "gain-auc.png", "gain-brier.png", "gain-log_loss.png"}
+    assert pictures | {"evidence.json", "slices.csv", "verdicts.json"} <= set(files)
+    assert all((files[picture] or 0) > 5_000 for picture in pictures)
+    table = Path(client.download_artifacts(run.info.run_id, "slices.csv", str(tmp_path))).read_text().splitlines()
+    assert table[1].startswith("origin,EWR,9721,auc,0.72")
+    assert len(table) == 1 + 14 * 3
     assert run.info.status == "FINISHED"
 
     refused = relay.request(month(1), month(4), "a refused one")

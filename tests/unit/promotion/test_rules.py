@@ -52,6 +52,13 @@ def test_one_gate_that_did_not_pass_refuses_and_its_sentence_is_told(judgement: 
         check([], proposal("1", evidence=verdicts))
 
 
+def test_a_gate_that_is_turned_off_refuses_nothing_but_proves_nothing_either() -> None:
+    off = Verdict(gate="calibration", judgement=Judgement.OFF, sentence="turned off (ranks only)")
+    check([], proposal("1", evidence=(Verdict(gate="a", judgement=Judgement.PASS, sentence="fine"), off)))
+    with pytest.raises(NotProven, match="no verdict of any gate"):
+        check([], proposal("1", evidence=(off,)))
+
+
 def test_force_overrules_evidence_rollback_and_older_data() -> None:
     entries = history("promote 1", "promote 3", "rollback 1")
     check(entries, proposal("3", parent=3, months=1, evidence=(), forced=True))

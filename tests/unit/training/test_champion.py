@@ -1,3 +1,4 @@
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from scoring.contract.manifest import Manifest
 from scoring.settings import Settings
 from tests.support.bundles import small_bundle
 from tests.support.training import END, START, definition
+from training import field
 from training.champion import Holdout, NoBaseline, _columns_for
+from training.feature import is_missing
 
 TABLES = {"trips": (1.0, 2.0), "old_trips": (10.0, 20.0)}
 
@@ -70,6 +73,60 @@ def test_a_champion_that_read_its_fields_elsewhere_is_scored_on_what_it_reads(
     found = _columns_for(champion(tmp_path, **changes), definition(), settings, rows)
     assert found is not rows.columns
     assert (found["trip_id"], list(found["miles"])) == (["b", "a"], miles)
+
+
+def test_a_champion_with_another_event_time_is_scored_as_of_its_own(settings: Settings, tmp_path: Path) -> None:
+    """Its lookups are as of the moment that it calls the event, which the holdout's are not."""
+    made = definition(fields=[*definition().fields, field.time("dropoff", required=True)])
+    theirs = msgspec.structs.replace(made.schema, event_time="dropoff")
+    manifest = msgspec.structs.replace(champion(tmp_path), schema=theirs, sources=(made.manifest_source,))
+    rows = holdout()
+    late = np.array([epoch_s(END) + 7_200.0, epoch_s(END) + 3_600.0])  # beyond the holdout, by the champion's clock
+    rows = msgspec.structs.replace(rows, schema=made.schema, columns={**rows.columns, "dropoff": late})
+    engine = sa.create_engine(settings.need_connection("warehouse"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("alter table trips add column dropoff timestamp"))
+        for key, hours in (("a", 1), ("b", 2)):
+            moment = f"{END + timedelta(hours=hours):%Y-%m-%d %H:%M:%S}.000000"
+            connection.execute(
+                sa.text("update trips set dropoff = :at where trip_id = :key"), {"at": moment, "key": key}
+            )
+    engine.dispose()
+    found = _columns_for(manifest, made, settings, rows)
+    assert found is not rows.columns
+    assert (found["trip_id"], list(found["dropoff"])) == (["b", "a"], late.tolist())
+
+    # The same schema with the same event time is scored on the holdout's own columns.
+    same = msgspec.structs.replace(manifest, schema=made.schema)
+    assert _columns_for(same, made, settings, rows) is rows.columns
+
+
+def test_a_champion_with_another_key_is_aligned_by_it_or_is_no_baseline(settings: Settings, tmp_path: Path) -> None:
+    made = definition(fields=[*definition().fields, field.string("ride", required=True)])
+    theirs = msgspec.structs.replace(made.schema, key="ride")
+    source = msgspec.structs.replace(made.manifest_source, table="old_trips")
+    engine = sa.create_engine(settings.need_connection("warehouse"))
+    with engine.begin() as connection:
+        for table in TABLES:
+            connection.execute(sa.text(f"alter table {table} add column ride text"))
+            connection.execute(sa.text(f"update {table} set ride = 'ride ' || trip_id"))
+    engine.dispose()
+    manifest = msgspec.structs.replace(champion(tmp_path), schema=theirs, sources=(source,))
+    rows = msgspec.structs.replace(
+        holdout(), schema=made.schema, columns={**holdout().columns, "ride": ["ride b", "ride a"]}
+    )
+    with pytest.raises(NoBaseline, match="its key 'ride' is no field of the holdout"):
+        _columns_for(manifest, definition(), settings, holdout())
+    moved = msgspec.structs.replace(made, source=msgspec.structs.replace(made.source, table="old_trips"))
+    fewer = msgspec.structs.replace(
+        rows, schema=moved.schema, columns={name: rows.columns[name] for name in ("trip_id", "pickup", "ride")}
+    )
+    narrow = msgspec.structs.replace(
+        moved, fields=[each for each in moved.fields if each.name != "miles"], features=[is_missing("ride")]
+    )
+    fewer = msgspec.structs.replace(fewer, schema=narrow.schema)
+    found = _columns_for(manifest, narrow, settings, fewer)
+    assert (found["ride"], list(found["miles"])) == (["ride b", "ride a"], [20.0, 10.0])
 
 
 def test_rows_that_share_a_key_are_no_baseline(settings: Settings, tmp_path: Path) -> None:

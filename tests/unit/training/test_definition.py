@@ -9,11 +9,25 @@ import pytest
 
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Task, Topics
+from scoring.contract.verdict import Judgement, Verdict
 from tests.support.training import ROOT, definition
 from training import field
 from training.catalog import load_definition, load_definitions
 from training.definition import Estimator, Gates, Label, Source, days, months, table_lookup
 from training.feature import category, number
+from training.gates import GATES
+from training.gates.evidence import Evidence
+from training.limits import GATES as GATE_NAMES
+
+VERDICT = Verdict(gate="mine", judgement=Judgement.PASS, sentence="fine")
+
+
+def mine(_: Evidence) -> Verdict:
+    return VERDICT
+
+
+def parity(_: Evidence) -> Verdict:
+    return VERDICT
 
 
 def mistakes(**changes: Any) -> str:
@@ -95,10 +109,51 @@ def test_a_field_that_was_renamed_away_from_the_column_of_the_label_is_no_leak()
         (Gates(maximum={"rmse": 5.0}, not_worse={"rmse": -1.0}), "the margin of 'rmse' must not be negative"),
         (Gates(maximum={"rmse": 5.0}, parity_tolerance=-1.0), "parity_tolerance must not be negative"),
         (Gates(maximum={"rmse": 5.0}, parity_tolerance=float("nan")), "parity_tolerance must not be negative"),
+        (Gates(maximum={"rmse": float("inf")}), "the limit of 'rmse' must be a number, inf is none"),
+        (Gates(maximum={"rmse": 5.0}, not_worse={"rmse": float("nan")}), "leave not_worse out for the default"),
+        (Gates(maximum={"rmse": 5.0}, slice_margin={"auc": 0.1}), "'auc' is no metric of a regression model"),
+        (Gates(maximum={"rmse": 5.0}, slice_margin={"rmse": -0.1}), "the slice_margin of 'rmse' must not be negative"),
+        (Gates(maximum={"rmse": 5.0}, slice_minimum={"rmse": 4.0}), "less rmse is better, so give it a maximum"),
+        (Gates(maximum={"rmse": 5.0}, slice_maximum={"rmse": 4.0}), "there are limits for slices but no slices"),
+        (Gates(maximum={"rmse": 5.0}, confidence=95), "confidence must lie between 0.5 and 1"),
+        (Gates(maximum={"rmse": 5.0}, calibration=0.0), "calibration must be positive"),
+        (Gates(maximum={"rmse": 5.0}, newest_within=timedelta(days=-1)), "newest_within must not be negative"),
+        (Gates(maximum={"rmse": 5.0}, minimum_rows=0), "minimum_rows must be at least 1"),
+        (Gates(maximum={"rmse": 5.0}, slice_rows=0), "slice_rows must be at least 1"),
+        (
+            Gates(maximum={"rmse": 5.0}, rows_as_before=(1.1, 1.2)),
+            "rows_as_before must be a share below 1 and one above",
+        ),
+        (Gates(maximum={"rmse": 5.0}, values_as_before=2.0), "values_as_before must lie between 0 and 1"),
+        (Gates(maximum={"rmse": 5.0}, thinnest_week=1.5), "thinnest_week must lie between 0 and 1"),
+        (Gates(maximum={"rmse": 5.0}, single_feature=2.0), "single_feature must lie above 0 and not above 1"),
+        (
+            Gates(maximum={"rmse": 5.0}, off={"callibration": "why"}),
+            "off: there is no gate 'callibration' (there are: data",
+        ),
+        (Gates(maximum={"rmse": 5.0}, off={"calibration": " "}), "off: say why 'calibration' is turned off"),
+        (Gates(maximum={"rmse": 5.0}, off={"data": "no time"}), "loosen the suite instead"),
+        (Gates(maximum={"rmse": 5.0}, own=[lambda _: VERDICT]), "must be a function with a name"),
+        (Gates(maximum={"rmse": 5.0}, own=[mine, mine]), "there is more than one gate 'mine'"),
+        (Gates(maximum={"rmse": 5.0}, own=[parity]), "there is more than one gate 'parity'"),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(gates: Gates, told: str) -> None:
     assert told in mistakes(gates=gates)
+
+
+def test_a_gate_of_ones_own_may_be_turned_off_and_every_built_in_one_has_its_name_in_the_list() -> None:
+    definition(gates=Gates(maximum={"rmse": 5.0}, own=[mine], off={"mine": "for now"}))
+    assert tuple(GATES) == GATE_NAMES
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [(["color"], "'color' is no field"), (["tip"], "'tip' is no field that is known"), (["miles", "miles"], "twice")],
+)
+def test_slices_that_do_not_exist_or_are_known_late_are_refused(names: list[str], told: str) -> None:
+    fields = [*definition().fields, field.number("tip", known_after=timedelta(minutes=30))]
+    assert told in mistakes(slices=names, fields=fields)
 
 
 def test_names_that_no_record_could_carry_are_refused() -> None:

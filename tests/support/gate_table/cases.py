@@ -1,0 +1,48 @@
+"""The form of a line of the table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.support.gate_table.stage import BOTH, Stage
+
+Plant = Callable[[Stage], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A mutation.
+
+    Attributes:
+        gate: that must refuse it, by data set; empty where none may.
+        core: part of the short form.
+    """
+
+    name: str
+    plant: Plant
+    gates: dict[str, str]
+    core: bool = False
+
+
+CASES: list[Case] = []
+HARMLESS: list[Case] = []
+
+
+def fault(gate: str, *, on: tuple[str, ...] = BOTH, core: bool = False, **by_data: str) -> Callable[[Plant], Plant]:
+    """A fault that this gate must refuse, on these data sets; ``flights=...`` names another gate for one of them."""
+
+    def add(plant: Plant) -> Plant:
+        gates = {name: by_data.get(name, gate) for name in on}
+        CASES.append(Case(plant.__name__.replace("_", " ").strip(), plant, gates, core))
+        return plant
+
+    return add
+
+
+def harmless(*, on: tuple[str, ...] = BOTH, core: bool = False) -> Callable[[Plant], Plant]:
+    """A change that no gate may refuse."""
+
+    def add(plant: Plant) -> Plant:
+        HARMLESS.append(Case(plant.__name__.replace("_", " ").strip(), plant, dict.fromkeys(on, ""), core))
+        return plant
+
+    return add
