@@ -5,6 +5,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from local.credentials import Secrets, airflow_passwords_file, signing_keys_file, write_private
 from local.settings import Ports, StackSettings
@@ -95,11 +96,18 @@ def _baton(settings: StackSettings) -> dict[str, str]:
         "BATON_CACHE_DIR": str(state / "cache"),
         "BATON_SNAPSHOT_DIR": str(state / "snapshots"),
         "BATON_CONNECTIONS__WAREHOUSE": f"sqlite:///{state / 'warehouse' / 'warehouse.db'}",
-        "BATON_MODELS": settings.models,
+        "BATON_MODELS": settings.models or _defined_models(settings.project_dir / "models"),
         **{Ports.variable(name): str(port) for name, port in asdict(settings.ports).items()},
         "BATON_AIRFLOW_URL": settings.airflow_url,
         "BATON_AIRFLOW_PASSWORDS_FILE": str(airflow_passwords_file(settings.secrets_dir)),
     }
+
+
+def _defined_models(folder: Path) -> str:
+    """The models of all definitions that can be used; Airflow tells what is wrong with the others."""
+    from training.catalog import read_catalog  # it runs the definitions, which only a start needs
+
+    return ",".join(read_catalog(folder).definitions) if folder.is_dir() else ""
 
 
 def _mlflow_client(settings: StackSettings, secrets: Secrets) -> dict[str, str]:

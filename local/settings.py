@@ -50,7 +50,8 @@ class StackSettings:
     state_dir: Path
     venv_dir: Path
     ports: Ports
-    models: str = "flight_delay"
+    models: str | None = None
+    """Comma-separated names of the models that the daemon serves; None is every one that is defined."""
 
     @property
     def log_dir(self) -> Path:
@@ -121,7 +122,7 @@ def read_settings(environ: Mapping[str, str], *, project_dir: Path | None = None
         state_dir=(state if state.is_absolute() else project / state).resolve(),
         venv_dir=project / ".venv",
         ports=Ports.from_environment(environ),
-        models=environ.get("BATON_MODELS") or StackSettings.models,
+        models=environ.get("BATON_MODELS") or None,
     )
 
 

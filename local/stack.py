@@ -77,8 +77,14 @@ class Stack:
         self._supervisor.start(chosen, environment)
 
     def _require_same_settings(self, shell: Mapping[str, str]) -> None:
-        if self._settings.environment_file.read_text() != render_environment(shell):
-            raise SettingError("the stack is running with other settings; run `make down` first")
+        running = self._settings.environment_file.read_text()
+        if running == render_environment(shell):
+            return
+        others = [
+            name for name, value in shell.items() if render_environment({name: value}).splitlines()[-1] not in running
+        ]
+        named = f" ({', '.join(others)})" if others else ""
+        raise SettingError(f"the stack is running with other settings{named}; run `make down` first")
 
     def _stop_in_order(self) -> None:
         rank = {program.name: program.stop_rank for program in programs(self._settings, COMPONENTS)}
@@ -92,7 +98,7 @@ class Stack:
     def _sweep(self) -> None:
         left_over = end_marked_processes(self._settings.state_dir, grace_s=10)
         if left_over:
-            self._say(f"ended what an earlier start had left behind: {', '.join(left_over)}")
+            self._say(f"ended what the stack's processes had left behind: {', '.join(left_over)}")
 
     def _environment(self, secrets: Secrets) -> dict[str, str]:
         shell = stack_environment(self._settings, secrets, path=self._caller.get("PATH", os.defpath))

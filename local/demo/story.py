@@ -107,10 +107,10 @@ class Story:
     def start(self) -> None:
         """The stack, the topics, the warehouse."""
         say, stage = self._terminal.say, self._stage
+        stage.require_own_ledger()
         filling = self._pool.submit(self._fill_warehouse)
         stage.stop_daemon()
         stage.up()
-        stage.require_own_ledger()
         stage.clear()
         report = stage.create_topics()
         say(f"{len(report.ids)} topics made and checked: partitions, compaction, retention, sizes")

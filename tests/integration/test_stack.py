@@ -81,7 +81,9 @@ def test_a_killed_stack_starts_again_and_stops_without_a_process_left(settings: 
     _supervisor(settings).kill()  # its children go on, with nobody to restart them
     stack.up(COMPONENTS)
     assert _serves(settings)
-    assert any(line.startswith("ended what an earlier start had left behind: ") and "java" in line for line in said)
+    assert any(
+        line.startswith("ended what the stack's processes had left behind: ") and "java" in line for line in said
+    )
 
     for process in marked_processes(settings.state_dir):  # as when the machine goes down: nobody cleans up
         process.send_signal(signal.SIGKILL)

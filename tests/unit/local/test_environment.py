@@ -1,5 +1,6 @@
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from local.environment import (
     stack_environment,
     write_environment_file,
 )
-from local.settings import StackSettings
+from local.settings import StackSettings, read_settings
 from scoring.settings import read_settings as read_baton_settings
 
 
@@ -54,6 +55,14 @@ def test_every_server_is_told_to_listen_on_loopback_alone(settings: StackSetting
     assert not any("0.0.0.0" in value or "localhost" in value for value in variables.values())
 
 
+def test_the_daemon_serves_every_model_that_is_defined_or_those_that_are_named(tmp_path: Path) -> None:
+    project = Path(__file__).parents[3]
+    for named, expected in (({}, "flight_delay"), ({"BATON_MODELS": "a,b"}, "a,b")):
+        made = read_settings({"BATON_STATE_DIR": str(tmp_path / "var"), **named}, project_dir=project)
+        variables = stack_environment(made, load_or_create(made.secrets_dir), path="/usr/bin")
+        assert variables["BATON_MODELS"] == expected
+
+
 def test_baton_understands_what_it_is_given(settings: StackSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = stack_environment(settings, load_or_create(settings.secrets_dir), path="/usr/bin")
     for name, value in variables.items():
@@ -65,5 +74,4 @@ def test_baton_understands_what_it_is_given(settings: StackSettings, monkeypatch
     assert baton.need_cache_dir() == settings.state_dir / "cache"
     assert baton.need_snapshot_dir() == settings.state_dir / "snapshots"
     assert baton.need_connection("warehouse") == f"sqlite:///{settings.state_dir}/warehouse/warehouse.db"
-    assert baton.need_models() == ("flight_delay",)
     assert len(baton.need_keyring().keys) == 1
