@@ -37,7 +37,7 @@ _HOW = """
 | `validate` | holds them against the suite in `expectations/`; red when they do not fit |
 | `train` | fits on everything before the holdout and compiles the model |
 | `evaluate` | scores the holdout, the latest part of the data, with the candidate and with the champion |
-| `gates` | data, parity, minimum quality, not worse: each says why in the log and in the XCom `verdicts` |
+| `gates` | from the data to the bundle's load: each of the ten says why in the log and in the XCom `verdicts` |
 | `register` | keeps the evidence of every run, and an accepted candidate as a version in the registry |
 | `promote` | inserts the next entry of the ledger: this is the decision |
 | `announce` | makes the registry's alias and the Kafka notice equal to the ledger's head |

@@ -239,7 +239,7 @@ class Steps:
         """Put every verdict into the log and into XCom."""
         told = list(verdicts)
         for verdict in told:
-            write = log.info if verdict.judgement is Judgement.PASS else log.error
+            write = log.info if verdict.lets_through else log.error
             write("gate", gate=verdict.gate, judgement=verdict.judgement.value, sentence=verdict.sentence)
         self._hand_on(VERDICTS, [_json(verdict) for verdict in told])
 

@@ -9,6 +9,7 @@ import msgspec
 
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.features import Category, FeatureSchema, inputs_of
+from scoring.contract.manifest import Task
 from scoring.contract.notice import ModelName
 from training.gate_mistakes import gate_mistakes
 
@@ -22,6 +23,7 @@ def mistakes(definition: "ModelDefinition") -> Iterator[str]:
     yield from _leaks(definition)
     yield from _schema_mistakes(definition)
     yield from definition.estimator.mistakes()
+    yield from _kind_mistakes(definition)
     yield from _label_mistakes(definition)
     yield from gate_mistakes(definition)
     yield from _slice_mistakes(definition)
@@ -33,6 +35,16 @@ def mistakes(definition: "ModelDefinition") -> Iterator[str]:
         yield "history and holdout must be longer than nothing"
     if definition.partitions < 1:
         yield f"partitions: {definition.partitions} is not a positive number"
+
+
+def _kind_mistakes(definition: "ModelDefinition") -> Iterator[str]:
+    """A classifier of numbers would learn a class for each of them. By the name: nothing is imported here."""
+    whole = definition.estimator
+    name = (whole.parts[-1] if whole.parts and whole.path.endswith("make_pipeline") else whole).path
+    if definition.task is Task.REGRESSION and name.endswith("Classifier"):
+        yield f"estimator: {name} is a classifier, but the label is a number; give it at_least, or use a regressor"
+    if definition.task is Task.BINARY and name.endswith("Regressor"):
+        yield f"estimator: {name} is a regressor, but the label has at_least; leave it out, or use a classifier"
 
 
 def _name_mistakes(definition: "ModelDefinition") -> Iterator[str]:

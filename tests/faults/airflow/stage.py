@@ -19,6 +19,7 @@ from tests.support.decisions import JANUARY, PASSED
 from training.results import Gated, Registered, to_json
 
 RUN_LIMIT_S = 240.0
+ENDED = frozenset({"success", "failed", "skipped", "upstream_failed"})
 
 Plan = Mapping[str, str]
 
@@ -72,9 +73,28 @@ class Stage:
         return found
 
     def answer(self, dag_id: str, run_id: str, option: str, *, reason: str | None = None, user: str = "admin") -> None:
-        """Answer it, as the page *Required Actions* does for the user who is logged in."""
+        """Answer it, as the page *Required Actions* does for the user who is logged in.
+
+        An answer within the moment in which the scheduler has not yet heard that the task pauses is lost: Airflow 3.3
+        takes the task for failed and asks once more. A person is slower, and would answer again, as is done here.
+        """
         said = {"chosen_options": [option], "params_input": {"reason": reason}}
-        self.airflow.client(user).call("PATCH", self._question(dag_id, run_id), said)
+        deadline_s = time.monotonic() + RUN_LIMIT_S
+        task = self.tasks(dag_id, run_id)[APPROVE]
+        while task["state"] not in ENDED:
+            asked = task["try_number"]
+            self.airflow.client(user).call("PATCH", self._question(dag_id, run_id), said)
+            while task["state"] not in ENDED and task["try_number"] == asked:
+                assert time.monotonic() < deadline_s, f"{APPROVE} is still {task['state']}"
+                time.sleep(0.2)
+                task = self._settled(dag_id, run_id, deadline_s)
+
+    def _settled(self, dag_id: str, run_id: str, deadline_s: float) -> dict[str, Any]:
+        """The task that asks, once it waits for an answer or has ended."""
+        while (task := self.tasks(dag_id, run_id)[APPROVE])["state"] not in {*ENDED, "awaiting_input"}:
+            assert time.monotonic() < deadline_s, f"{APPROVE} is still {task['state']}"
+            time.sleep(0.2)
+        return task
 
     def _question(self, dag_id: str, run_id: str) -> str:
         return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{APPROVE}/-1/hitlDetails"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
 
 from local.kafka.broker import Broker
 from scoring.contract.acknowledgement import unseal_acknowledgement
@@ -73,6 +74,7 @@ class Siege:
         self.sequence = LIVE_SEQUENCE
         self._producer = Producer({"bootstrap.servers": ground.bootstrap, "message.max.bytes": 1_000_000})
         self.refusals: dict[int, str] = {}
+        self.undelivered: list[str] = []
 
     def forge(self, number: int) -> Forge:
         return Forge(
@@ -92,16 +94,27 @@ class Siege:
                 if number % 25 == 0:
                     self.feed()
         assert self._producer.flush(60) == 0
+        assert self.undelivered == []
         return sent
 
+    def _delivered(self, error: KafkaError | None, _message: KafkaMessage) -> None:
+        if error is not None:
+            self.undelivered.append(error.str())
+
     def _send(self, message: Message) -> int:
-        """Produce a message; what no broker takes, because it is too large, is not sent."""
+        """Produce a message, unless the broker takes none such: too large, or without a key on a compacted topic.
+
+        The latter would take the rest of its batch along, and those are wanted.
+        """
+        if message.key is None and message.kind != "acknowledgement":
+            return 0
         try:
             self._producer.produce(
                 TOPICS[message.kind],
                 message.value,
                 message.key,
                 headers=[*message.headers],
+                on_delivery=self._delivered,
             )
             self._producer.poll(0)
         except KafkaException:

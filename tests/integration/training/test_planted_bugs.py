@@ -9,11 +9,18 @@ from scoring.contract.encoder import Floats
 from scoring.contract.verdict import Judgement
 from scoring.promotion.ledger import Ledger
 from tests.integration.training.conftest import Promoted, Relay, month
-from training import bundle, pipeline, train
+from tests.support.evidence import load as good_load
+from training import bundle, load, pipeline, train
 from training.compile import trees
 from training.golden import golden_rows
 from training.pipeline import Finished
 from training.results import Evaluated, Gated
+
+
+@pytest.fixture(autouse=True)
+def _quick_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process of its own for each bundle; other tests start it."""
+    monkeypatch.setattr(load, "probe", lambda *_, **__: good_load())
 
 
 def rerun(relay: Relay, promoted: Promoted) -> tuple[Evaluated, Gated, Finished]:

@@ -43,6 +43,19 @@ def test_a_small_definition_needs_little_and_has_sensible_defaults() -> None:
     assert (made.history, made.holdout, made.schedule) == (months(12), months(1), None)
 
 
+def test_an_estimator_of_another_kind_than_the_label_is_a_mistake() -> None:
+    classifier = Estimator("sklearn.ensemble.HistGradientBoostingClassifier")
+    piped = Estimator("sklearn.pipeline.make_pipeline", Estimator("sklearn.preprocessing.StandardScaler"), classifier)
+    for estimator in (classifier, piped):
+        assert "is a classifier, but the label is a number" in mistakes(estimator=estimator)
+    told = mistakes(
+        estimator=Estimator("sklearn.linear_model.RANSACRegressor"),
+        label=Label("fare", at_least=20, known_after=timedelta(hours=1)),
+        gates=Gates(minimum={"auc": 0.6}),
+    )
+    assert "is a regressor, but the label has at_least" in told
+
+
 def test_all_mistakes_are_reported_together() -> None:
     told = mistakes(
         name="Fare!",
