@@ -50,7 +50,7 @@ _STACK = (
 )
 _FIRST = (
     "Airflow pulls January to March from the warehouse, checks the data, trains on two months and judges on the third. "
-    "Four gates must pass before the ledger names version 1. The daemon then fetches it, checks it and goes live."
+    "Ten gates must pass before the ledger names version 1. The daemon then fetches it, checks it and goes live."
 )
 _RELAY = (
     "April's flights go into Kafka as if they happened now, and version 1 scores them. While May's go through, Airflow "
