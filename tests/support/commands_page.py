@@ -28,7 +28,8 @@ def page() -> str:
 
 
 def _sections(command: click.Command, path: str) -> Iterator[str]:
-    context = click.Context(command, info_name=path)
+    # With the settings that commands get in use: a command keeps the help option that it is first asked for.
+    context = click.Context(command, info_name=path, **group.context_settings)
     if isinstance(command, click.Group):
         if path != "baton":
             yield f"## `{path}`\n\n{_help(command)}\n"
