@@ -102,7 +102,7 @@ class ModelTable:
                 self._forget(model)
                 self.live.pop(model, None)
                 self.retired[model] = sequence
-        pending = _pending(arrival)
+        pending = acknowledgement_of(arrival)
         if pending.outcome is Outcome.LIVE:
             self.pending = [p for p in self.pending if p.model != pending.model or p.outcome is Outcome.REFUSED]
         self.pending.append(pending)
@@ -138,7 +138,8 @@ class ModelTable:
             del self._by_topic[old.topics.input]
 
 
-def _pending(arrival: Arrival) -> Pending:
+def acknowledgement_of(arrival: Arrival) -> Pending:
+    """What has to be acknowledged once it has arrived."""
     return Pending(
         model=arrival.model,
         ledger=arrival.ledger,

@@ -91,13 +91,7 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     worker, instance, keyring = worker_id(settings), uuid4().hex, settings.need_keyring()
     identify(worker=worker, instance=instance)
     directory, fetch_process = TopicDirectory(settings.need_kafka()), _fetch_process(settings)
-    fetching = Fetching(
-        models=settings.need_models(),
-        cache=Cache(settings.need_cache_dir(), worker),
-        fetch=fetch_process.fetch,
-        trial=fetch_process.try_bundle,
-        check=Surroundings(directory, SqlLookups(settings.need_connection)).check,
-    )
+    fetching = _fetching(settings, directory, fetch_process)
     consumer = made.consumer(consumer_settings(settings))
     delivery, producers = _delivery(settings, made, consumer)
     # Before subscribing: that fences both of a predecessor's ids (protocol B.1).
@@ -136,11 +130,8 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
         rejected=lambda: _rejected(follower, fetching),
     )
     log.info("worker.started", models=list(settings.need_models()))
-    pipeline.start()
-    fetching.start()
-    follower.start()
-    heartbeat.start()
-    watchdog.start()
+    for thread in (pipeline, fetching, follower, heartbeat, watchdog):
+        thread.start()
     try:
         loop.run()
     finally:
@@ -152,6 +143,16 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     loop.close()
     heartbeat.stop(left=True)
     watchdog.stop()
+
+
+def _fetching(settings: Settings, directory: TopicDirectory, fetch_process: FetchProcess) -> Fetching:
+    return Fetching(
+        models=settings.need_models(),
+        cache=Cache(settings.need_cache_dir(), worker_id(settings)),
+        fetch=fetch_process.fetch,
+        trial=fetch_process.try_bundle,
+        check=Surroundings(directory, SqlLookups(settings.need_connection)).check,  # lookups of its thread's own
+    )
 
 
 def _fetch_process(settings: Settings) -> FetchProcess:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from scoring.contract.acknowledgement import Outcome, unseal_acknowledgement
+from scoring.contract.acknowledgement import unseal_acknowledgement
 from scoring.contract.errors import EnvelopeRejected
 from scoring.contract.heartbeat import unseal_heartbeat
 from scoring.contract.notice import Kind, Notice
@@ -21,7 +21,7 @@ from scoring.registry.folder import FolderRegistry
 from scoring.worker.cache import Cache
 from scoring.worker.fetching import Fetching
 from scoring.worker.follower import Follower
-from scoring.worker.models import Active, Arrival, Pending, Refused
+from scoring.worker.models import Active, Arrival, Refused, acknowledgement_of
 from scoring.worker.policy import Backoff
 from tests.support.bundles import make_bundle, score_of, small_record
 from tests.support.forge import AHEAD, KEYRING, LEDGER, LIVE_SEQUENCE, MODEL, WORKER, BundleCase, Forge, Message
@@ -175,14 +175,4 @@ class Judge:
         return self.fetching.arrivals.get(timeout=PATIENCE_S)
 
     def _settle(self, arrival: Arrival) -> None:
-        self.fetching.settled(
-            Pending(
-                model=arrival.model,
-                ledger=arrival.ledger,
-                sequence=arrival.sequence,
-                version=arrival.version,
-                digest=arrival.digest,
-                noticed_at=arrival.noticed_at,
-                outcome=Outcome.REFUSED if isinstance(arrival, Refused) else Outcome.LIVE,
-            )
-        )
+        self.fetching.settled(acknowledgement_of(arrival))

@@ -12,7 +12,6 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from scoring.contract.acknowledgement import Outcome
 from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
 from scoring.contract.heartbeat import State
 from scoring.contract.manifest import MODEL_FILE, Topics
@@ -21,7 +20,7 @@ from scoring.scorer.scorer import Scorer
 from scoring.scorer.trial import try_bundle
 from scoring.worker.cache import Cache
 from scoring.worker.fetching import NOTICES_PATIENCE_S, Fetching
-from scoring.worker.models import Active, Arrival, Pending, Refused, Retired
+from scoring.worker.models import Active, Arrival, Refused, Retired, acknowledgement_of
 from scoring.worker.policy import Backoff
 from tests.support.bundles import make_bundle
 
@@ -120,24 +119,11 @@ def arrived(fetching: Fetching) -> Arrival:
     return fetching.arrivals.get(timeout=10)
 
 
-def settled(arrival: Arrival) -> Pending:
-    return Pending(
-        model=arrival.model,
-        ledger=arrival.ledger,
-        sequence=arrival.sequence,
-        version=arrival.version,
-        digest=arrival.digest,
-        noticed_at=arrival.noticed_at,
-        outcome=Outcome.REFUSED if isinstance(arrival, Refused) else Outcome.LIVE,
-        retired=isinstance(arrival, Retired),
-    )
-
-
 def go_live(fetching: Fetching, notice: Notice) -> Arrival:
     """Offer, take what arrives and settle it, as the loop does."""
     fetching.offer(notice)
     arrival = arrived(fetching)
-    fetching.settled(settled(arrival))
+    fetching.settled(acknowledgement_of(arrival))
     return arrival
 
 
@@ -223,7 +209,7 @@ def test_the_first_ledger_counts_even_before_anything_went_live(ground: Ground) 
     with ground.running("small", "other") as fetching:
         fetching.offer(ground.notice(3))
         fetching.offer(ground.notice(5, model="other", ledger=OTHER_LEDGER))
-        fetching.settled(settled(arrived(fetching)))
+        fetching.settled(acknowledgement_of(arrived(fetching)))
         assert fetching.memory.ledger == LEDGER
         assert fetching.phases["other"].state is State.WAITING
 
