@@ -1,7 +1,7 @@
 """The intake: one micro-batch with what has to be captured at the very moment it is consumed (protocol B.2)."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -57,30 +57,50 @@ def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_
 
 
 def sort(messages: Sequence[Message], partitions: Partitions, group: Any) -> Batch:
-    """Group records by topic and note the offsets."""
+    """Group records by topic and note the offsets. Each partition's records come in the order of their offsets."""
+    if any(map(Message.error, messages)):
+        messages = list(_without_errors(messages, partitions))
+    # What has no error has a topic, a partition and an offset.
+    places = cast("list[Place]", [(message.topic(), message.partition()) for message in messages])
+    offsets = cast("list[int]", [message.offset() for message in messages])
+    last = dict(zip(places, offsets, strict=True))
+    strangers = {place for place in last if not _admitted(partitions, place)}
+    if strangers:
+        messages = [message for message, place in zip(messages, places, strict=True) if place not in strangers]
+        return sort(messages, partitions, group)
+    first = dict(zip(reversed(places), reversed(offsets), strict=True))
+    return Batch(_by_topic(messages, places), first, {place: offset + 1 for place, offset in last.items()}, group)
+
+
+def _by_topic(messages: Sequence[Message], places: Sequence[Place]) -> dict[str, list[Message]]:
+    topics = {topic for topic, _ in places}
+    if len(topics) == 1:
+        return {topics.pop(): list(messages)}
     by_topic: dict[str, list[Message]] = {}
-    first: dict[Place, int] = {}
-    following: dict[Place, int] = {}
+    for message, (topic, _) in zip(messages, places, strict=True):
+        by_topic.setdefault(topic, []).append(message)
+    return by_topic
+
+
+def _without_errors(messages: Sequence[Message], partitions: Partitions) -> Iterator[Message]:
+    """The records among what the client gave back.
+
+    Raises:
+        BatchFailed, MustExit: as ``take``.
+    """
     for message in messages:
         error = message.error()
-        if error is not None:
-            if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001  # the client's public name for it
-                raise MustExit(f"the consumer cannot go on: {because(error)}") from KafkaException(error)
-            log.warning("consumer.error", error=error.str(), code=error.name())
-            if error.code() == KafkaError._AUTO_OFFSET_RESET and _admitted(partitions, message):  # noqa: SLF001
-                raise BatchFailed(f"the next record is no longer there: {error.str()}")
+        if error is None:
+            yield message
             continue
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        if topic is None or partition is None or offset is None:
-            continue
-        if not _admitted(partitions, message):
-            continue
-        by_topic.setdefault(topic, []).append(message)
-        first.setdefault((topic, partition), offset)
-        following[topic, partition] = offset + 1
-    return Batch(by_topic, first, following, group)
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001  # the client's public name for it
+            raise MustExit(f"the consumer cannot go on: {because(error)}") from KafkaException(error)
+        log.warning("consumer.error", error=error.str(), code=error.name())
+        place = (message.topic() or "", message.partition() or 0)
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and _admitted(partitions, place):  # noqa: SLF001
+            raise BatchFailed(f"the next record is no longer there: {error.str()}")
 
 
-def _admitted(partitions: Partitions, message: Message) -> bool:
-    assigned = partitions.get(message.topic() or "", message.partition() or 0)
+def _admitted(partitions: Partitions, place: Place) -> bool:
+    assigned = partitions.get(*place)
     return assigned is not None and assigned.admitted

@@ -58,9 +58,11 @@ def _outputs(
     ]
     origin = _origin(active, messages, topic_id)
     outputs: list[Output | None] = [None] * len(messages)
-    for row, value in zip(rows, emitter.predictions(columns, scores, decided, origin, rows, at), strict=True):
-        outputs[row] = emitter.prediction(messages[row], origin.partitions[row], value)
-        if outputs[row] is None:
+    predicted = emitter.predictions(columns, scores, decided, origin, rows, at)
+    emitted = emitter.records([messages[row] for row in rows], [origin.partitions[row] for row in rows], predicted)
+    for row, output in zip(rows, emitted, strict=True):
+        outputs[row] = output
+        if output is None:
             failures.append(Failure(row, Reason.TOO_LARGE, "its prediction would be too large for the topic"))
     for failure in failures:
         index, position = failure.index, origin.position(failure.index)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoring.contract.acknowledgement import Position
-from scoring.contract.clock import epoch_s
+from scoring.contract.clock import epoch_s, from_epoch_s
 from scoring.contract.dead_letter import REFERENCE_HEADER, DeadLetter, Reason, record_size_bytes
 from scoring.contract.digest import digest_of
 from scoring.contract.features import FeatureSchema, Field, FieldType, LookupField, Number, TableLookup
@@ -23,6 +23,7 @@ from scoring.contract.prediction import Prediction, decode_prediction
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
 from scoring.kafka import UNREADABLE, headers_of
 from scoring.scorer.bundle import open_bundle
+from scoring.worker import json_columns
 from scoring.worker.emit import Emitter, Origin, Output, correlation_headers
 from tests.support.bundles import make_bundle
 from tests.support.simulated_kafka import message
@@ -166,6 +167,33 @@ def test_only_the_records_that_decoded_are_predicted_each_with_its_own_offset(em
     assert [(p.input.partition, p.input.offset) for p in map(decode_prediction, found)] == [(0, 10), (2, 30)]
 
 
+@given(st.lists(st.floats(epoch_s(datetime(1, 1, 1, tzinfo=UTC)), epoch_s(datetime(9999, 12, 31, tzinfo=UTC)))))
+def test_times_are_written_as_their_datetimes_are(moments: list[float]) -> None:
+    written = json_columns.times(np.array(moments))
+    assert [msgspec.json.decode(token, type=datetime) for token in written] == list(map(from_epoch_s, moments))
+
+
+def test_a_time_just_before_a_second_s_end_is_rounded_into_the_next_one_and_a_missing_one_is_null() -> None:
+    moments = np.array([-0.0000001, 0.9999996, 86_399.9999999, math.nan, -1.5])
+    assert json_columns.times(moments) == [
+        b'"1970-01-01T00:00:00Z"',
+        b'"1970-01-01T00:00:01Z"',
+        b'"1970-01-02T00:00:00Z"',
+        b"null",
+        b'"1969-12-31T23:59:58.500000Z"',
+    ]
+
+
+@given(st.lists(st.floats()))
+def test_numbers_are_written_as_the_same_numbers(found: list[float]) -> None:
+    read = [json.loads(token) for token in json_columns.numbers(np.array(found))]
+    assert read == [number if math.isfinite(number) else None for number in found]
+
+
+def test_whole_numbers_have_no_fraction() -> None:
+    assert json_columns.numbers(np.array([1545.0, 0.5, -3.0, 10.05])) == [b"1545", b"0.5", b"-3", b"10.05"]
+
+
 # --- headers ------------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +236,7 @@ def test_headers_that_cannot_be_read_are_read_once(emitter: Emitter) -> None:
     assert headers_of(record) == headers_of(record) == [UNREADABLE]
     assert correlation_headers(record) is None
     assert record.readings == 1
-    found = emitter.prediction(record, 3, b"{}")
+    (found,) = emitter.records([record], [3], [b"{}"])
     assert found is not None
     assert found.headers is None
 
@@ -268,9 +296,9 @@ def test_a_dead_letter_that_does_not_fit_is_stored_by_reference(emitter: Emitter
 
 def test_a_prediction_that_does_not_fit_is_none(emitter: Emitter) -> None:
     large = b"x" * (OUTPUT_MAXIMUM_BYTES - 100)
-    assert emitter.prediction(message(b""), 0, large) is None
-    assert emitter.prediction(message(b"", key=b"k" * 600_000), 0, large[:600_000]) is None
-    assert emitter.prediction(message(b""), 0, large[:600_000]) is not None
+    messages = [message(b""), message(b"", key=b"k" * 600_000), message(b"")]
+    found = emitter.records(messages, [0, 0, 0], [large, large[:600_000], large[:600_000]])
+    assert [output is None for output in found] == [True, True, False]
 
 
 @pytest.mark.parametrize("size", [0, 500_000, OUTPUT_MAXIMUM_BYTES // 2, OUTPUT_MAXIMUM_BYTES // 2 + 1, 900_000])
@@ -281,6 +309,6 @@ def test_no_prediction_is_larger_than_the_producer_takes(emitter: Emitter, size:
         record = message(
             b"", key=large if where == "key" else b"", headers=[("baggage", large)] if where == "headers" else None
         )
-        found = emitter.prediction(record, 0, b"v" * size)
+        (found,) = emitter.records([record], [0], [b"v" * size])
         size_bytes = 0 if found is None else record_size_bytes(found.key, found.value, found.headers or ())
         assert size_bytes <= OUTPUT_MAXIMUM_BYTES

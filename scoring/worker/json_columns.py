@@ -1,0 +1,103 @@
+"""Columns as JSON, one token per record. Whole columns are written at once: nothing here loops over records in Python
+but where a time is put together.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+
+import msgspec
+import numpy as np
+
+from scoring.contract.encoder import Column, Floats
+from scoring.contract.features import FieldType
+
+Tokens = list[bytes]
+Writer = Callable[[Column], Tokens]
+
+_encode_lines = msgspec.json.Encoder().encode_lines
+_NULL = b"null"
+_BOOLEANS = {0.0: b"false", 1.0: b"true"}
+_FIRST_DAY = date(1970, 1, 1)
+_DAY_S = 86_400
+# A year's worth and more of distinct days; event times can be anything, memory cannot.
+_KEPT_DAYS = 10_000
+
+
+def values(column: Column) -> Tokens:
+    """Numbers, strings or None as they are; a number that is not finite is null."""
+    lines = _encode_lines(column.tolist() if isinstance(column, np.ndarray) else column).split(b"\n")
+    lines.pop()
+    return lines
+
+
+def numbers(column: Column) -> Tokens:
+    """Numbers, whole ones without a fraction, as a sender writes them."""
+    lines = _encode_lines(np.asarray(column, dtype=np.float64).tolist()).replace(b".0\n", b"\n").split(b"\n")
+    lines.pop()
+    return lines
+
+
+def integers(column: Sequence[int]) -> Tokens:
+    """Integers."""
+    lines = _encode_lines(column).split(b"\n")
+    lines.pop()
+    return lines
+
+
+def booleans(column: Column) -> Tokens:
+    """True, false, or null where the value is missing."""
+    return [_BOOLEANS.get(value, _NULL) for value in np.asarray(column, dtype=np.float64).tolist()]
+
+
+def writer(field_type: FieldType) -> Writer:
+    """What writes a column of this type as its sender did."""
+    match field_type:
+        case FieldType.TIME:
+            return times
+        case FieldType.BOOLEAN:
+            return booleans
+        case FieldType.NUMBER:
+            return numbers
+        case FieldType.STRING:
+            return values
+
+
+def times(column: Column) -> Tokens:
+    """Seconds since 1970 as RFC 3339 in UTC, to the microsecond; null where the value is missing."""
+    seconds = np.asarray(column, dtype=np.float64)
+    there = ~np.isnan(seconds)
+    days, clocks, microseconds = _parts(np.where(there, seconds, 0.0))
+    tokens = [_day(day) + _clock(clock) for day, clock in zip(days, clocks, strict=True)]
+    if microseconds.any():
+        for place in np.flatnonzero(microseconds).tolist():
+            tokens[place] = b'%b.%06dZ"' % (tokens[place][:-2], microseconds[place])
+    for place in np.flatnonzero(~there).tolist():
+        tokens[place] = _NULL
+    return tokens
+
+
+def _parts(seconds: Floats) -> tuple[list[int], list[int], np.typing.NDArray[np.int64]]:
+    """Days since 1970, seconds of the day, microseconds; rounded as ``datetime.timedelta`` does, half to even."""
+    whole = np.trunc(seconds)
+    microseconds = np.rint((seconds - whole) * 1e6).astype(np.int64)
+    carried = np.floor_divide(microseconds, 1_000_000)
+    days, clocks = np.divmod(whole.astype(np.int64) + carried, _DAY_S)
+    return days.tolist(), clocks.tolist(), microseconds - carried * 1_000_000
+
+
+class _Days(dict[int, bytes]):
+    def __missing__(self, day: int) -> bytes:
+        if len(self) >= _KEPT_DAYS:
+            self.clear()
+        text = self[day] = b'"%bT' % (_FIRST_DAY + timedelta(days=day)).isoformat().encode()
+        return text
+
+
+class _Clocks(dict[int, bytes]):
+    def __missing__(self, second: int) -> bytes:
+        minutes, seconds = divmod(second, 60)
+        text = self[second] = b'%02d:%02d:%02dZ"' % (*divmod(minutes, 60), seconds)
+        return text
+
+
+_day, _clock = _Days().__getitem__, _Clocks().__getitem__
