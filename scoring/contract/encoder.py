@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, partial
+from itertools import repeat
 from math import isnan
 from zoneinfo import ZoneInfo
 
@@ -94,7 +95,7 @@ def _floats(name: str, columns: Columns) -> Floats:
 
 def _category(name: str, codes: dict[str, float], columns: Columns) -> Floats:
     column, missing = columns[name], float("nan")
-    return np.fromiter((codes.get(word, missing) for word in column), np.float64, len(column))  # type: ignore[arg-type]
+    return np.fromiter(map(codes.get, column, repeat(missing)), np.float64, len(column))
 
 
 def _difference(of: str, minus: str, columns: Columns) -> Floats:
