@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +14,17 @@ import pytest
 from local import warehouse
 from scoring.registry.open import open_registry
 from scoring.settings import Settings
-from tests.support import deliveries
+from tests.support import deliveries, readings
+from tests.support.gate_table.stage import DELIVERIES, FLIGHTS, MACHINES, DataSet
 from tests.support.postgres import MakeDatabase
 from tests.support.training import ROOT
 from training import pipeline
 from training.catalog import load_definition
 from training.definition import ModelDefinition
 from training.pipeline import Finished
+from training.pull import column_types
 from training.results import RunRequest
+from training.snapshot import read_snapshot
 
 # With busy neighbours the threads of OpenMP spin: a fit of a tenth of a second then takes several.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -139,12 +143,17 @@ def parcels_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def parcels_in(folder: Path, url: str) -> Relay:
+    return made_up_in(folder, "delivery_minutes", {"parcels": url})
+
+
+def made_up_in(folder: Path, model: str, connections: dict[str, str]) -> Relay:
+    """A model of the tests' own with an empty ledger and a folder as registry."""
     (folder / "registry").mkdir(exist_ok=True)
     return Relay(
-        load_definition(ROOT / "tests" / "models", "delivery_minutes"),
+        load_definition(ROOT / "tests" / "models", model),
         Settings(
             snapshot_dir=folder / "snapshots",
-            connections={"parcels": url},
+            connections=connections,
             registry_uri=(folder / "registry").as_uri(),
             ledger_url=f"sqlite:///{folder / 'ledger.db'}",
         ),
@@ -154,3 +163,57 @@ def parcels_in(folder: Path, url: str) -> Relay:
 @pytest.fixture
 def parcels(tmp_path: Path, parcels_url: str) -> Relay:
     return parcels_in(tmp_path, parcels_url)
+
+
+DataSets = Callable[[str], DataSet]
+
+
+@pytest.fixture(scope="session")
+def few_flights(warehouse_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every third flight of January to April."""
+    path = tmp_path_factory.mktemp("few") / "warehouse.db"
+    path.write_bytes(warehouse_file.read_bytes())
+    with sqlite3.connect(path) as database:
+        database.execute("delete from flights where rowid % 3 or scheduled_departure >= '2013-05-01'")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_sets(few_flights: Path, tmp_path_factory: pytest.TempPathFactory) -> DataSets:
+    """Each with a champion of the first three months in its ledger, and the rows of the run after it."""
+    made: dict[str, DataSet] = {}
+
+    def flights() -> tuple[Relay, RunRequest, RunRequest]:
+        folder = tmp_path_factory.mktemp(FLIGHTS)
+        (folder / "registry").mkdir()
+        relay = flights_in(folder, few_flights, (folder / "registry").as_uri())
+        return relay, relay.request(month(1), month(4)), relay.request(month(1), month(5))
+
+    def parcels() -> tuple[Relay, RunRequest, RunRequest]:
+        folder = tmp_path_factory.mktemp(DELIVERIES)
+        url = f"sqlite:///{folder / 'parcels.db'}"
+        deliveries.fill(url)
+        relay = parcels_in(folder, url)
+        april = deliveries.START.replace(month=4)
+        later = relay.request(*relay.definition.interval_ending(deliveries.END))
+        return relay, relay.request(deliveries.START, april), later
+
+    def readings_of_machines() -> tuple[Relay, RunRequest, RunRequest]:
+        folder = tmp_path_factory.mktemp(MACHINES)
+        url = f"sqlite:///{folder / 'readings.db'}"
+        readings.fill(url)
+        relay = made_up_in(folder, "machine_failure", {"plant": url})
+        first = relay.request(readings.START, readings.END.replace(month=5))
+        return relay, first, relay.request(*relay.definition.interval_ending(readings.END))
+
+    def of(name: str) -> DataSet:
+        if name not in made:
+            relay, first, second = {FLIGHTS: flights, DELIVERIES: parcels, MACHINES: readings_of_machines}[name]()
+            assert relay.run(first).promoted
+            pulled = pipeline.pull(relay.definition, second, relay.settings)
+            snapshot = pipeline.snapshot(relay.definition, second, relay.settings, pulled)
+            columns = read_snapshot(snapshot, column_types(relay.definition))
+            made[name] = DataSet(name, relay.definition, relay.settings, second, columns)
+        return made[name]
+
+    return of

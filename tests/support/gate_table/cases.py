@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.support.gate_table.stage import BOTH, Stage
+from tests.support.gate_table.stage import ALL, BOTH, Stage
 
 Plant = Callable[[Stage], None]
 
@@ -32,7 +32,7 @@ def fault(gate: str, *, on: tuple[str, ...] = BOTH, core: bool = False, **by_dat
 
     def add(plant: Plant) -> Plant:
         gates = {name: by_data.get(name, gate) for name in on}
-        CASES.append(Case(plant.__name__.replace("_", " ").strip(), plant, gates, core))
+        CASES.append(Case(_sentence(plant), plant, gates, core))
         return plant
 
     return add
@@ -42,7 +42,35 @@ def harmless(*, on: tuple[str, ...] = BOTH, core: bool = False) -> Callable[[Pla
     """A change that no gate may refuse."""
 
     def add(plant: Plant) -> Plant:
-        HARMLESS.append(Case(plant.__name__.replace("_", " ").strip(), plant, dict.fromkeys(on, ""), core))
+        HARMLESS.append(Case(_sentence(plant), plant, dict.fromkeys(on, ""), core))
         return plant
 
     return add
+
+
+UNSEEN: list[Case] = []
+UNSEEN_HARMLESS: list[Case] = []
+
+
+def unseen(gate: str, *, on: tuple[str, ...] = ALL, **by_data: str) -> Callable[[Plant], Plant]:
+    """A fault that was written when the limits were fixed, and that no limit was changed for."""
+
+    def add(plant: Plant) -> Plant:
+        UNSEEN.append(Case(_sentence(plant), plant, {name: by_data.get(name, gate) for name in on}))
+        return plant
+
+    return add
+
+
+def unseen_harmless(*, on: tuple[str, ...] = ALL) -> Callable[[Plant], Plant]:
+    """A change without harm that was written when the limits were fixed."""
+
+    def add(plant: Plant) -> Plant:
+        UNSEEN_HARMLESS.append(Case(_sentence(plant), plant, dict.fromkeys(on, "")))
+        return plant
+
+    return add
+
+
+def _sentence(plant: Plant) -> str:
+    return plant.__name__.replace("_", " ").strip()

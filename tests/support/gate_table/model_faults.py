@@ -264,16 +264,25 @@ def the_sigmoid_is_left_out(stage: Stage) -> None:
 @fault("parity")
 def a_number_is_scaled_twice_by_the_conversion(stage: Stage) -> None:
     """The encoder of the compiled side reads another unit than the one that trained."""
-    encode = Encoder
 
-    class Scaled(encode):  # type: ignore[valid-type, misc]
+    def scaled(matrix: Floats, place: int) -> Floats:
+        matrix[:, place] *= 1.609344
+        return matrix
+
+    names = [each.name for each in stage.definition.features]
+    _compiled_encoder(stage, lambda matrix: scaled(matrix, names.index(stage.names.number)))
+
+
+def _compiled_encoder(stage: Stage, change: Any) -> None:
+    """The compiled side sees another matrix than the estimator."""
+    whole = Encoder
+
+    class Changed(whole):  # type: ignore[valid-type, misc]
         def encode(self, columns: Any, count: int) -> Floats:
-            place = self.names.index(stage.names.number)
-            found: Floats = super().encode(columns, count)
-            found[:, place] *= 1.609344
+            found: Floats = change(super().encode(columns, count))
             return found
 
-    stage.patch(evaluate, "Encoder", Scaled)
+    stage.patch(evaluate, "Encoder", Changed)
 
 
 @fault("parity")

@@ -28,8 +28,9 @@ from training.snapshot import write_columns
 
 Mask = np.typing.NDArray[np.bool_]
 
-FLIGHTS, DELIVERIES = "flights", "deliveries"
+FLIGHTS, DELIVERIES, MACHINES = "flights", "deliveries", "machines"
 BOTH = (FLIGHTS, DELIVERIES)
+ALL = (FLIGHTS, DELIVERIES, MACHINES)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Names:
 NAMES = {
     FLIGHTS: Names("distance", "carrier", "carrier", "UA", "dep_delay"),
     DELIVERIES: Names("kilometres", "load.status", "depot", "north", "courier"),
+    MACHINES: Names("vibration", "kind", "kind", "press", "repair_minutes"),
 }
 
 
@@ -67,7 +69,7 @@ class DataSet:
 
     @property
     def binary(self) -> bool:
-        return self.name == FLIGHTS
+        return self.definition.label.at_least is not None
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Stage:
 
     Attributes:
         columns: of the snapshot, by name.
-        first: the ledger is empty.
+        probe: what loading the bundle costs; None loads it, in a process of its own.
         refuses: what stopped the run before the gates, by the name of the part that did.
     """
 
@@ -87,7 +89,7 @@ class Stage:
     columns: dict[str, Column]
     request: RunRequest
     settings: Settings
-    probe: LoadProbe = field(default_factory=good_load)
+    probe: LoadProbe | None = field(default_factory=good_load)
     types: dict[str, FieldType] = field(default_factory=dict)
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(11))
 
@@ -169,7 +171,8 @@ class Stage:
     def judge(self) -> Gated:
         """Everything from the snapshot to the verdicts; what cannot be trained has its verdicts too."""
         definition, request, settings = self.definition, self.request, self.settings
-        self.patch(load, "probe", lambda *_, **__: self.probe)
+        if self.probe is not None:
+            self.patch(load, "probe", lambda *_, **__: self.probe)
         staged = run_folder(settings, "staged", request) / "pulled.parquet"
         kinds = {**column_types(self.data.definition), **column_types(definition), **self.types}
         write_columns(staged, self.columns, kinds, [self.data.definition.event_time, definition.key])
