@@ -101,7 +101,7 @@ class Committer:
 
     def hung(self) -> bool:
         """Whether the thread is in a call to the client that will never return."""
-        called_at_s = self._called_at_s if self._delivery.bounded else None
+        called_at_s = self._called_at_s
         return called_at_s is not None and self._clock_s() - called_at_s > CALL_TIMEOUT_S + HUNG_AFTER_S
 
     def bounce(self) -> None:

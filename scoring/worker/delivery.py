@@ -4,7 +4,7 @@ Exactly once is the default and costs little; at least once has the lowest laten
 a failure. Pipeline, committer and loop are the same for both (protocol A.10, B.4).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from scoring.worker.emit import Output
 from scoring.worker.policy import Remedy, remedy
 
+_POLL_S = 0.05
 _PASSING = {
     KafkaError._TIMED_OUT,  # noqa: SLF001  # the client's public names for its own errors
     KafkaError._TRANSPORT,  # noqa: SLF001
@@ -25,10 +26,11 @@ _PASSING = {
 
 
 class Delivery(Protocol):
-    """The calls that differ. All but ``begin`` and ``abort`` are made by the committer's thread."""
+    """The calls that differ.
 
-    bounded: bool
-    """Whether each call returns within its timeout; one that does not hangs, and ends the process."""
+    The committer's thread makes those between ``check`` and ``commit``, the hot thread all others. Each returns within
+    its timeout; one that does not hangs, and ends the process.
+    """
 
     def begin(self, producer: Producer) -> None:
         """Before the first record of a micro-batch."""
@@ -46,7 +48,16 @@ class Delivery(Protocol):
         """Make the offsets part of what is committed."""
 
     def commit(self, producer: Producer, offsets: list[TopicPartition], timeout_s: float) -> None:
-        """Make everything final."""
+        """Make everything final that the producer sent."""
+
+    def finish(self, offsets: Sequence[TopicPartition]) -> None:
+        """After ``commit``, in the order of the micro-batches."""
+
+    def look(self) -> None:
+        """Raise KafkaException where what was finished has failed after all."""
+
+    def drain(self, beat: Callable[[], None], abandoned: Callable[[], bool]) -> bool:
+        """Wait until everything finished is at the broker; false where that was given up."""
 
     def abort(self, producer: Producer, timeout_s: float) -> None:
         """Take back what can be taken back."""
@@ -57,8 +68,6 @@ class Delivery(Protocol):
 
 class ExactlyOnce:
     """One transaction per micro-batch: outputs, acknowledgements and offsets become visible together or not at all."""
-
-    bounded = True
 
     def begin(self, producer: Producer) -> None:
         """See ``Delivery``."""
@@ -84,6 +93,16 @@ class ExactlyOnce:
         """See ``Delivery``."""
         producer.commit_transaction(timeout_s)
 
+    def finish(self, offsets: Sequence[TopicPartition]) -> None:
+        """Nothing: the transaction held them."""
+
+    def look(self) -> None:
+        """Nothing: the commit said so."""
+
+    def drain(self, beat: Callable[[], None], abandoned: Callable[[], bool]) -> bool:  # noqa: ARG002
+        """Nothing is under way."""
+        return True
+
     def abort(self, producer: Producer, timeout_s: float) -> None:
         """See ``Delivery``."""
         producer.abort_transaction(timeout_s)
@@ -96,15 +115,21 @@ class ExactlyOnce:
 class AtLeastOnce:
     """Outputs are flushed, then the acknowledgements, then the offsets are committed with their metadata.
 
+    The hot thread commits, without waiting: the client lets one thread at a time call a consumer, so that a commit from
+    another thread starves behind the polls. What the broker said comes back with one of the next polls.
+
     Args:
-        consumer: the group member whose offsets are committed.
+        make_consumer: makes the group member whose offsets are committed, with what is added to its settings.
+
+    Attributes:
+        consumer: that member.
     """
 
-    bounded = False  # the client's commit takes no timeout
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
+    def __init__(self, make_consumer: Callable[[dict[str, Any]], Consumer]) -> None:
         self._undelivered: KafkaError | None = None
+        self._refused: KafkaError | None = None
+        self._under_way: dict[tuple[str, int], TopicPartition] = {}
+        self.consumer = make_consumer({"on_commit": self._told})
 
     def begin(self, producer: Producer) -> None:  # noqa: ARG002
         """Forget what failed before: nothing of it is under way any more, and it is scored again."""
@@ -130,13 +155,51 @@ class AtLeastOnce:
     def send_offsets(self, producer: Producer, offsets: list[TopicPartition], group: Any, timeout_s: float) -> None:
         """Nothing: they are committed after everything else."""
 
-    def commit(self, producer: Producer, offsets: list[TopicPartition], timeout_s: float) -> None:  # noqa: ARG002
-        """Commit the offsets; the broker refuses them from a member whose assignment has changed."""
-        if offsets:
-            self._consumer.commit(offsets=offsets, asynchronous=False)
+    def commit(self, producer: Producer, offsets: list[TopicPartition], timeout_s: float) -> None:
+        """Nothing: what was flushed is final."""
+
+    def finish(self, offsets: Sequence[TopicPartition]) -> None:
+        """Send the offsets of the partitions that are still ours: another member's must not be put back."""
+        ours = {(place.topic, place.partition) for place in self.consumer.assignment()}
+        owned = [offset for offset in offsets if (offset.topic, offset.partition) in ours]
+        if owned:
+            self._under_way.update({(offset.topic, offset.partition): offset for offset in owned})
+            self.consumer.commit(offsets=owned, asynchronous=True)
+
+    def look(self) -> None:
+        """See ``Delivery``; an outage is passed over by sending again."""
+        error, self._refused = self._refused, None
+        if error is None:
+            return
+        if error.fatal() or error.code() not in _PASSING:
+            self._under_way.clear()  # what is not committed is scored again
+            raise KafkaException(error)
+        if self._under_way:
+            self.consumer.commit(offsets=list(self._under_way.values()), asynchronous=True)
+
+    def drain(self, beat: Callable[[], None], abandoned: Callable[[], bool]) -> bool:
+        """See ``Delivery``. Records that come meanwhile are dropped: the caller goes back to the committed offsets."""
+        while self._under_way and not abandoned():
+            beat()
+            self.consumer.poll(_POLL_S)
+            self.look()
+        return not self._under_way
+
+    def _told(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:
+        """What became of a commit. The client calls this out of a poll, and it must not raise."""
+        error = error or next((offset.error for offset in offsets if offset.error is not None), None)
+        if error is not None:
+            self._refused = error
+            return
+        for offset in offsets:
+            known = self._under_way.get((offset.topic, offset.partition))
+            if known is not None and known.offset <= offset.offset:
+                del self._under_way[offset.topic, offset.partition]
 
     def abort(self, producer: Producer, timeout_s: float) -> None:
         """Drop what is still in the client's queue."""
+        self._under_way.clear()
+        self._refused = None
         producer.purge(in_flight=False)
         producer.flush(timeout_s)
 

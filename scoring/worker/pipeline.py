@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from confluent_kafka import KafkaException, Producer
 
-from scoring.worker.committer import CALL_TIMEOUT_S, Committer, Event, Stage, Transaction, produce
+from scoring.worker.committer import CALL_TIMEOUT_S, Committer, Event, Result, Stage, Transaction, produce
 from scoring.worker.delivery import Delivery
 from scoring.worker.emit import Output
 from scoring.worker.policy import BatchFailed, MustExit, Remedy, because, kafka_error
@@ -108,6 +108,7 @@ class Pipeline:
         while (event := self._committer.event()) is not None:
             self._take(event)
         self._look_for_a_hang()
+        self._delivering(self._delivery.look)
 
     def drain(self) -> None:
         """Wait until everything in flight is committed.
@@ -117,6 +118,8 @@ class Pipeline:
         """
         while self._submitted:
             self._wait()
+        if not self._delivering(lambda: self._delivery.drain(self._beat, self._abandoned)):
+            raise MustExit("the broker does not answer; what was not committed is scored again")
 
     def abort(self) -> None:
         """Abort everything in flight (protocol B.5, B.6): what the committer has not committed, and what is open.
@@ -145,7 +148,7 @@ class Pipeline:
             while (event := self._next_event()) is None or event.stage is Stage.FLUSHED:
                 pass
             if event.stage is Stage.COMMITTED:
-                self.committed.append(event.transaction)
+                self._finish(event.transaction)
             elif event.must_exit:
                 raise MustExit(f"a transaction cannot be ended: {because(event.error)}") from event.error
             else:
@@ -171,8 +174,6 @@ class Pipeline:
         event = self._committer.event(CALL_TIMEOUT_S)
         if event is None:
             self._look_for_a_hang()
-            if self._abandoned() and not self._delivery.bounded:
-                raise MustExit("the broker does not answer; what was not committed is scored again")
         return event
 
     def _look_for_a_hang(self) -> None:
@@ -186,13 +187,23 @@ class Pipeline:
             return
         self._submitted.remove(event.transaction)
         if event.stage is Stage.COMMITTED:
-            self.committed.append(event.transaction)
+            self._finish(event.transaction)
             return
         if event.must_exit:
             raise MustExit(f"a transaction cannot be committed: {because(event.error)}") from event.error
         # What follows it has to be aborted too: the caller's next call is abort().
         self._abort(event.transaction.producer)
         raise BatchFailed(f"a transaction has to be aborted: {because(event.error)}") from event.error
+
+    def _finish(self, transaction: Transaction) -> None:
+        self._delivering(lambda: self._delivery.finish(transaction.offsets))
+        self.committed.append(transaction)
+
+    def _delivering(self, call: Callable[[], Result]) -> Result:
+        try:
+            return call()
+        except KafkaException as error:
+            raise _failure(error) from error
 
 
 def _failure(error: KafkaException) -> BatchFailed | MustExit:

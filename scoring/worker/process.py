@@ -92,8 +92,7 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     identify(worker=worker, instance=instance)
     directory, fetch_process = TopicDirectory(settings.need_kafka()), _fetch_process(settings)
     fetching = _fetching(settings, directory, fetch_process)
-    consumer = made.consumer(consumer_settings(settings))
-    delivery, producers = _delivery(settings, made, consumer)
+    consumer, delivery, producers = _delivery(settings, made)
     # Before subscribing: that fences both of a predecessor's ids (protocol B.1).
     if isinstance(delivery, ExactlyOnce) and not _initialised(producers, stop):
         return
@@ -177,15 +176,16 @@ def _statuses(loop: Loop, fetching: Fetching) -> dict[str, ModelStatus]:
 
 
 def _delivery(
-    settings: Settings, clients: Clients, consumer: Consumer
-) -> tuple[ExactlyOnce | AtLeastOnce, tuple[Producer, Producer]]:
-    """How micro-batches become final, and the two producers that take turns."""
-    first, second = producer_settings(settings, 0), producer_settings(settings, 1)
+    settings: Settings, clients: Clients
+) -> tuple[Consumer, ExactlyOnce | AtLeastOnce, tuple[Producer, Producer]]:
+    """The group's member, how micro-batches become final, and the two producers that take turns."""
+    member, first, second = consumer_settings(settings), producer_settings(settings, 0), producer_settings(settings, 1)
     if settings.delivery == "exactly-once":
-        return ExactlyOnce(), (clients.producer(first), clients.producer(second))
-    delivery = AtLeastOnce(consumer)
+        return clients.consumer(member), ExactlyOnce(), (clients.producer(first), clients.producer(second))
+    delivery = AtLeastOnce(lambda more: clients.consumer({**member, **more}))
     reported = {"on_delivery": delivery.report}
-    return delivery, (clients.producer({**first, **reported}), clients.producer({**second, **reported}))
+    producers = clients.producer({**first, **reported}), clients.producer({**second, **reported})
+    return delivery.consumer, delivery, producers
 
 
 def _initialised(producers: tuple[Producer, Producer], stop: Stop) -> bool:

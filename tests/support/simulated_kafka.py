@@ -95,6 +95,14 @@ class SimulatedConsumer:
         self.generation = 0
         self._callbacks: dict[str, Callback] = {}
         self._events: list[tuple[str, list[TopicPartition]]] = []
+        self._thread: int | None = None
+        self._commits: list[tuple[KafkaError | None, list[TopicPartition]]] = []
+        self.settings: dict[str, Any] = {}
+
+    def made(self, settings: dict[str, Any]) -> Consumer:
+        """As if it had been made with these settings."""
+        self.settings = settings
+        return self.as_consumer()
 
     def as_consumer(self) -> Consumer:
         return cast("Consumer", self)
@@ -164,11 +172,14 @@ class SimulatedConsumer:
         return f"generation {self.generation}"
 
     def poll(self, timeout: float) -> Message | None:
+        self._only_one_thread()
         self.broker.call("consumer.poll")
         while self._events:
             what, places = self._events.pop(0)
             self.generation += 1
             self._callbacks[what](self, places)
+        while self._commits:
+            self.settings["on_commit"](*self._commits.pop(0))
         found = self.consume(1, 0)
         if not found:
             threading.Event().wait(min(timeout, 0.001))
@@ -185,12 +196,27 @@ class SimulatedConsumer:
         return found
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
-        assert not asynchronous, "what failed would go unnoticed"
-        self.broker.call("consumer.commit")
+        self._only_one_thread()
+        assert asynchronous, "the hot thread must not wait for the broker"
+        try:
+            self.broker.call("consumer.commit")
+        except KafkaException as failure:
+            self._commits.append((failure.args[0], offsets))
+            return
         self.broker.committed.update({(o.topic, o.partition): (o.offset, o.metadata or "") for o in offsets})
+        self._commits.append((None, offsets))
+
+    def assignment(self) -> list[TopicPartition]:
+        self._only_one_thread()
+        return [TopicPartition(*place) for place in self.positions]
 
     def close(self) -> None:
         self.broker.call("consumer.close")
+
+    def _only_one_thread(self) -> None:
+        """The client lets one thread at a time in, and does not queue: a second one starves behind the polls."""
+        self._thread = self._thread or threading.get_ident()
+        assert self._thread == threading.get_ident(), "two threads call the consumer"
 
 
 class SimulatedProducer:

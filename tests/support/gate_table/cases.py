@@ -1,7 +1,7 @@
 """The form of a line of the table."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from tests.support.gate_table.stage import ALL, BOTH, Stage
 
@@ -15,12 +15,14 @@ class Case:
     Attributes:
         gate: that must refuse it, by data set; empty where none may.
         core: part of the short form.
+        missed: the data sets on which it gets through, and why.
     """
 
     name: str
     plant: Plant
     gates: dict[str, str]
     core: bool = False
+    missed: Mapping[str, str] = field(default_factory=dict)
 
 
 CASES: list[Case] = []
@@ -52,11 +54,14 @@ UNSEEN: list[Case] = []
 UNSEEN_HARMLESS: list[Case] = []
 
 
-def unseen(gate: str, *, on: tuple[str, ...] = ALL, **by_data: str) -> Callable[[Plant], Plant]:
+def unseen(
+    gate: str, *, on: tuple[str, ...] = ALL, missed: Mapping[str, str] | None = None, **by_data: str
+) -> Callable[[Plant], Plant]:
     """A fault that was written when the limits were fixed, and that no limit was changed for."""
 
     def add(plant: Plant) -> Plant:
-        UNSEEN.append(Case(_sentence(plant), plant, {name: by_data.get(name, gate) for name in on}))
+        gates = {name: by_data.get(name, gate) for name in on}
+        UNSEEN.append(Case(_sentence(plant), plant, gates, missed=missed or {}))
         return plant
 
     return add

@@ -78,6 +78,7 @@ class Stage:
 
     Attributes:
         columns: of the snapshot, by name.
+        stopped: why nothing could be trained.
         probe: what loading the bundle costs; None loads it, in a process of its own.
         refuses: what stopped the run before the gates, by the name of the part that did.
     """
@@ -91,6 +92,7 @@ class Stage:
     settings: Settings
     probe: LoadProbe | None = field(default_factory=good_load)
     types: dict[str, FieldType] = field(default_factory=dict)
+    stopped: str | None = None
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(11))
 
     @classmethod
@@ -182,8 +184,8 @@ class Stage:
         try:
             trained = pipeline.train(definition, request, settings, snapshot, validated)
             evaluated = pipeline.evaluate(definition, request, settings, snapshot, trained)
-        except TrainingImpossible:
-            evaluated = None
+        except TrainingImpossible as error:
+            evaluated, self.stopped = None, str(error)
         finally:
             shutil.rmtree(staged.parent, ignore_errors=True)
         return pipeline.gates(definition, request, settings, validated, evaluated)
@@ -192,7 +194,8 @@ class Stage:
 def refusals(stage: Stage, plant: Callable[[Stage], None]) -> dict[str, str]:
     """The gates that do not pass after a mutation, each with its sentence.
 
-    A definition that cannot be made, or an estimator that cannot be compiled, is refused as ``definition``.
+    A definition that cannot be made, or an estimator that cannot be compiled, is refused as ``definition``; data from
+    which nothing can be trained as ``training``.
     """
     try:
         plant(stage)
@@ -203,4 +206,5 @@ def refusals(stage: Stage, plant: Callable[[Stage], None]) -> dict[str, str]:
     against = [verdict for verdict in gated.verdicts if verdict.judgement is not Judgement.PASS]
     assert gated.accepted == (not against)
     # After a refusal of the data every later gate says that nothing was trained: that catches nothing.
-    return {verdict.gate: verdict.sentence for verdict in against if "nothing was trained" not in verdict.sentence}
+    found = {verdict.gate: verdict.sentence for verdict in against if "nothing was trained" not in verdict.sentence}
+    return found if stage.stopped is None else {**found, "training": stage.stopped}
