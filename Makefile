@@ -59,6 +59,10 @@ test: venv ## Run the tests, on a broker of their own (ARGS="-k name" for some)
 faults: venv ## Run the long campaigns: outages, frozen processes, planted bugs
 	@$(RUN) pytest -m faults $(ARGS)
 
+.PHONY: bench
+bench: venv ## Measure throughput, latency, swaps and cost beside the alternatives (ARGS=--short for a minute's worth)
+	@$(RUN) bench $(ARGS)
+
 .PHONY: test-unit
 test-unit: venv ## Run the tests that need no broker, registry or Airflow
 	@$(RUN) pytest tests/unit tests/contract -m "not integration and not acceptance and not faults" $(ARGS)

@@ -6,8 +6,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from local.credentials import Secrets, airflow_passwords_file, signing_keys_file, write_private
+from local.errors import SettingError
 from local.settings import Ports, StackSettings
 
 MARKER = "BATON_STACK"
@@ -90,6 +92,8 @@ def _baton(settings: StackSettings) -> dict[str, str]:
     return {
         "BATON_STATE_DIR": str(state),
         "BATON_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "BATON_KAFKA_OPTIONS": settings.kafka_options or "{}",
+        **({"BATON_KAFKA_OPTIONS_FILE": settings.kafka_options_file} if settings.kafka_options_file else {}),
         "BATON_LEDGER_URL": f"sqlite:///{state / 'ledger.db'}",
         "BATON_REGISTRY_URI": settings.mlflow_url,
         "BATON_SIGNING_KEYS_FILE": str(signing_keys_file(settings.secrets_dir)),
@@ -101,6 +105,27 @@ def _baton(settings: StackSettings) -> dict[str, str]:
         "BATON_AIRFLOW_URL": settings.airflow_url,
         "BATON_AIRFLOW_PASSWORDS_FILE": str(airflow_passwords_file(settings.secrets_dir)),
     }
+
+
+def kafka_options(settings: StackSettings) -> dict[str, Any]:
+    """The options of a client of the stack's Kafka.
+
+    Raises:
+        SettingError: those that were given cannot be used.
+    """
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from scoring.contract.errors import ConfigurationError
+    from scoring.settings import Settings  # reads what is given in the same way as every command
+
+    try:
+        given = json.loads(settings.kafka_options or "{}")
+        file = Path(settings.kafka_options_file) if settings.kafka_options_file else None
+        found = Settings(kafka_bootstrap=settings.kafka_bootstrap, kafka_options=given, kafka_options_file=file)
+        return found.need_kafka()
+    except (ValueError, ValidationError, SettingsError, ConfigurationError) as error:
+        raise SettingError(f"the options of the existing Kafka cannot be used: {error}") from error
 
 
 def _defined_models(folder: Path) -> str:
@@ -122,7 +147,7 @@ def _airflow(settings: StackSettings, secrets: Secrets) -> dict[str, str]:
     kafka = {
         "conn_type": "kafka",
         "extra": {
-            "bootstrap.servers": settings.kafka_bootstrap,
+            **kafka_options(settings),
             "group.id": "airflow",
             "enable.auto.commit": "false",
             "auto.offset.reset": "earliest",

@@ -26,7 +26,9 @@ def conditions(settings: StackSettings, *, since: datetime) -> dict[str, Conditi
 
 def kafka_ready(settings: StackSettings) -> bool:
     """Whether the broker serves metadata."""
-    return accepts_connections(settings.ports.kafka) and answers_metadata(settings.kafka_bootstrap, timeout_s=2.0)
+    return accepts_connections(settings.ports.kafka) and answers_metadata(
+        {"bootstrap.servers": settings.kafka_bootstrap}, timeout_s=2.0
+    )
 
 
 def mlflow_ready(settings: StackSettings) -> bool:

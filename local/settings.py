@@ -52,6 +52,12 @@ class StackSettings:
     ports: Ports
     models: str | None = None
     """Comma-separated names of the models that the daemon serves; None is every one that is defined."""
+    existing_kafka: str | None = None
+    """host:port of the brokers of an existing Kafka; None is a broker of the stack's own."""
+    kafka_options: str = ""
+    """JSON object of the options that reach an existing Kafka; empty where none are needed."""
+    kafka_options_file: str = ""
+    """File with further ones, those that are secret."""
 
     @property
     def log_dir(self) -> Path:
@@ -95,8 +101,8 @@ class StackSettings:
 
     @property
     def kafka_bootstrap(self) -> str:
-        """host:port of the broker."""
-        return f"127.0.0.1:{self.ports.kafka}"
+        """host:port of the broker, or of those of an existing Kafka."""
+        return self.existing_kafka or own_address(self.ports)
 
     @property
     def airflow_url(self) -> str:
@@ -110,20 +116,33 @@ class StackSettings:
 
 
 def read_settings(environ: Mapping[str, str], *, project_dir: Path | None = None) -> StackSettings:
-    """Read BATON_STATE_DIR (default ``var`` in the project), BATON_<NAME>_PORT and BATON_MODELS.
+    """Read BATON_STATE_DIR (default ``var`` in the project), BATON_<NAME>_PORT, BATON_MODELS and BATON_KAFKA_….
+
+    A shell that read ``stack.env`` names the stack's own broker in BATON_KAFKA_BOOTSTRAP: that is no existing Kafka.
 
     Raises:
         SettingError: a value cannot be used.
     """
     project = (project_dir or Path(__file__).parent.parent).resolve()
     state = Path(environ.get("BATON_STATE_DIR") or project / "var").expanduser()
+    ports = Ports.from_environment(environ)
+    address = environ.get("BATON_KAFKA_BOOTSTRAP") or own_address(ports)
+    existing = None if address == own_address(ports) else address
     return StackSettings(
         project_dir=project,
         state_dir=(state if state.is_absolute() else project / state).resolve(),
         venv_dir=project / ".venv",
-        ports=Ports.from_environment(environ),
+        ports=ports,
         models=environ.get("BATON_MODELS") or None,
+        existing_kafka=existing,
+        kafka_options=environ.get("BATON_KAFKA_OPTIONS", "") if existing else "",
+        kafka_options_file=environ.get("BATON_KAFKA_OPTIONS_FILE", "") if existing else "",
     )
+
+
+def own_address(ports: Ports) -> str:
+    """host:port of the stack's own broker."""
+    return f"127.0.0.1:{ports.kafka}"
 
 
 def read_components(without: str) -> tuple[str, ...]:

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 
 from local.credentials import Secrets, load_or_create, write_private
 from local.environment import (
+    kafka_options,
     process_environment,
     render_environment,
     server_environment,
     stack_environment,
     write_environment_file,
 )
-from local.errors import SettingError, StackError
+from local.errors import SettingError, StackError, StartError
+from local.kafka.broker import answers_metadata
 from local.ports import check_ports_free
 from local.prepare import mlflow_auth
 from local.processes import end_marked_processes
@@ -24,6 +26,7 @@ from local.start import Say, Start
 from local.supervisor import Supervisor
 
 START_TIMEOUT_S = 180.0
+EXISTING_KAFKA_TIMEOUT_S = 10.0
 
 
 class Stack:
@@ -43,6 +46,9 @@ class Stack:
             StartError: a process ended or was not ready within ``timeout_s``; with the tail of its log.
             StackError: another ``up`` or ``down`` is at work, or the settings are not those of the running stack.
         """
+        if self._settings.existing_kafka is not None:
+            components = tuple(name for name in components if name != "kafka")
+            self._require_existing_kafka(self._settings.existing_kafka)
         with self._exclusive():
             secrets = self._make_directories()
             environment = self._environment(secrets)
@@ -60,6 +66,12 @@ class Stack:
                 self._supervisor.shutdown()
             self._sweep()
             self._say("down")
+
+    def _require_existing_kafka(self, address: str) -> None:
+        if not answers_metadata(kafka_options(self._settings), timeout_s=EXISTING_KAFKA_TIMEOUT_S):
+            what = "check the address in BATON_KAFKA_BOOTSTRAP and the options, or unset it for a broker of our own"
+            raise StartError(f"no Kafka answers at {address}; {what}")
+        self._say(f"kafka    is the existing one at {address}")
 
     def _start_supervisor(
         self, chosen: Sequence[Program], components: Sequence[str], environment: Mapping[str, str], secrets: Secrets

@@ -1,5 +1,6 @@
 """Structured logs: a stable event name and identities as fields, one line each, on standard error."""
 
+import logging
 import sys
 
 import structlog
@@ -10,6 +11,28 @@ _identity: dict[str, str] = {}
 def identify(**fields: str) -> None:
     """Name this process in every line that any of its threads logs from now on."""
     _identity.update(fields)
+
+
+def library_log(event: str) -> logging.Logger:
+    """A logger to hand to a library that logs by itself: what it says becomes structured lines of this event."""
+    logger = logging.getLogger(f"baton.{event}")
+    if not logger.handlers:
+        logger.addHandler(_Structured(event))
+        logger.propagate = False
+        logger.setLevel(logging.INFO)
+    return logger
+
+
+class _Structured(logging.Handler):
+    def __init__(self, event: str) -> None:
+        super().__init__()
+        self._event = event
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a library's words on."""
+        log = structlog.get_logger()
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        say(self._event, said=record.getMessage())
 
 
 def configure_logging(log_format: str) -> None:

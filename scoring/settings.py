@@ -1,8 +1,11 @@
 """The one place that reads the environment. Every setting is a variable that starts with ``BATON_``."""
 
+from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import msgspec
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
@@ -10,6 +13,8 @@ from scoring.contract.envelope import Keyring
 from scoring.contract.errors import ConfigurationError
 
 Value = TypeVar("Value")
+
+MINIMUM_TOKEN_CHARACTERS = 16
 
 
 class Settings(BaseSettings):
@@ -23,6 +28,8 @@ class Settings(BaseSettings):
     """Comma-separated host:port of the Kafka brokers."""
     kafka_options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """JSON object of further librdkafka options, such as security.protocol or sasl.mechanism."""
+    kafka_options_file: Path | None = None
+    """JSON file of further librdkafka options, for those that are secret, such as sasl.password."""
     signing_keys_file: Path | None = None
     """JSON file with the HMAC keys that sign notices, acknowledgements and heartbeats."""
     ledger_url: str | None = None
@@ -43,6 +50,14 @@ class Settings(BaseSettings):
     """Name of the set of workers that share a consumer group."""
     slot: int = Field(default=0, ge=0)
     """A worker's place in its deployment; unique across hosts: two workers in one slot fence each other for ever."""
+    processes: int = Field(default=0, ge=0, le=1024)
+    """How many workers to supervise, in this slot and those that follow; 0 is one worker without a supervisor."""
+    pin_cores: bool = True
+    """Whether each supervised worker keeps to a core of its own, as long as there are enough."""
+    restart_limit: int = Field(default=20, ge=1)
+    """How often in a row a supervised worker may end within a minute before its slot is given up."""
+    hang_limit_s: int = Field(default=300, ge=15)
+    """After how many seconds a worker whose hot thread does not come round is ended, so that a fresh one starts."""
     models: Annotated[tuple[str, ...], NoDecode] = ()
     """Comma-separated names of the models that the deployment serves."""
     maximum_batch_records: int = Field(default=2048, ge=1)
@@ -61,6 +76,14 @@ class Settings(BaseSettings):
     """How long the broker keeps a dead worker's open transaction (protocol B.1: at most 10 s)."""
     session_timeout_ms: int = Field(default=10_000, ge=1_000)
     """How long a silent worker keeps its partitions."""
+    queued_kbytes: int = Field(default=16_384, ge=1_024, le=1_048_576)
+    """Records that the Kafka client may hold for a worker, in kibibytes: queued.max.messages.kbytes."""
+    metrics_port: int = Field(default=9564, ge=0, le=65_000)
+    """Port of /metrics, /livez and /readyz for slot 0, counted up by slot; 0 serves none."""
+    metrics_address: str = "127.0.0.1"
+    """IP address that they are served on; beyond loopback only with a token."""
+    metrics_token_file: Path | None = None
+    """File with the bearer token that /metrics asks for."""
     log_format: str = Field(default="json", pattern="^(json|console)$")
     """json for machines, console for people."""
 
@@ -69,13 +92,52 @@ class Settings(BaseSettings):
     def _split(cls, value: Any) -> Any:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
+    @field_validator("metrics_address")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return str(ip_address(value))
+
     def need_kafka(self) -> dict[str, Any]:
         """librdkafka options that reach the broker.
 
         Raises:
-            ConfigurationError: no broker is set.
+            ConfigurationError: no broker is set, or the file of further options cannot be used.
         """
-        return {**self.kafka_options, "bootstrap.servers": self._need("kafka_bootstrap", self.kafka_bootstrap)}
+        address = self._need("kafka_bootstrap", self.kafka_bootstrap)
+        return {**self._kafka_options_of_file(), **self.kafka_options, "bootstrap.servers": address}
+
+    def _kafka_options_of_file(self) -> dict[str, Any]:
+        path = self.kafka_options_file
+        if path is None:
+            return {}
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, str | int | float | bool])
+        except OSError as error:
+            raise ConfigurationError(f"BATON_KAFKA_OPTIONS_FILE: cannot read {path}: {error.strerror}") from error
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # its words might repeat a secret
+            message = f"BATON_KAFKA_OPTIONS_FILE: {path} must hold one JSON object of texts, numbers and booleans"
+            raise ConfigurationError(message) from None
+
+    def need_metrics_token(self) -> str | None:
+        """The bearer token of the metrics; None where everybody on this machine may read them.
+
+        Raises:
+            ConfigurationError: the file cannot be used, or there is none although others could reach the address.
+        """
+        path = self.metrics_token_file
+        if path is None:
+            if self.metrics_port and not ip_address(self.metrics_address).is_loopback:
+                where = f"BATON_METRICS_ADDRESS is {self.metrics_address}, which others can reach"
+                raise ConfigurationError(f"{where}; set BATON_METRICS_TOKEN_FILE, or serve on 127.0.0.1")
+            return None
+        try:
+            token = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"BATON_METRICS_TOKEN_FILE: cannot read {path}") from error
+        if len(token) < MINIMUM_TOKEN_CHARACTERS:
+            shortest = f"at least {MINIMUM_TOKEN_CHARACTERS} characters"
+            raise ConfigurationError(f"BATON_METRICS_TOKEN_FILE: {path} must hold a token of {shortest}")
+        return token
 
     def need_keyring(self) -> Keyring:
         """The signing keys.
@@ -122,6 +184,34 @@ class Settings(BaseSettings):
             variable = f"BATON_CONNECTIONS__{name.upper()}"
             raise ConfigurationError(f"connection {name!r} is unknown; set {variable} to its SQLAlchemy URL")
         return url
+
+    def check_worker(self, *also: Callable[[], object]) -> None:
+        """Ask for everything that a worker needs, before it starts.
+
+        Args:
+            also: further checks, each of which raises ConfigurationError where something is wrong.
+
+        Raises:
+            ConfigurationError: lists everything that is missing or wrong at once.
+        """
+        needs = (
+            self.need_models,
+            self.need_kafka,
+            self.need_keyring,
+            self.need_registry_uri,
+            self.need_cache_dir,
+            self.need_metrics_token,
+        )
+        wrong = []
+        for need in (*needs, *also):
+            try:
+                need()
+            except ConfigurationError as error:
+                wrong.append(str(error))
+        if len(wrong) == 1:
+            raise ConfigurationError(wrong[0])
+        if wrong:
+            raise ConfigurationError("settings:\n" + "\n".join(f"  - {line}" for line in wrong))
 
     def _need(self, name: str, value: Value | None) -> Value:
         if value is None:

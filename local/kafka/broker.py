@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from local.errors import BrokerError
 from local.kafka.properties import FAULT_TESTS, BrokerConfig, render
@@ -62,13 +62,13 @@ def accepts_connections(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def answers_metadata(bootstrap: str, *, timeout_s: float) -> bool:
-    """Whether the broker lists itself in its metadata, and so serves clients."""
+def answers_metadata(options: Mapping[str, Any], *, timeout_s: float) -> bool:
+    """Whether the broker that these options reach lists itself in its metadata, and so serves clients."""
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "socket.connection.setup.timeout.ms": 1000})
     try:
+        admin = AdminClient({**options, "log_level": 0, "socket.connection.setup.timeout.ms": 1000})
         return bool(admin.list_topics(timeout=timeout_s).brokers)
     except KafkaException:
         return False
@@ -187,7 +187,8 @@ class Broker:
     def _wait_until_ready(self, deadline: float) -> None:
         process = self._running()
         while process.poll() is None and time.monotonic() < deadline:
-            if accepts_connections(self.config.port) and answers_metadata(self.bootstrap, timeout_s=2.0):
+            clients = {"bootstrap.servers": self.bootstrap}
+            if accepts_connections(self.config.port) and answers_metadata(clients, timeout_s=2.0):
                 return
             time.sleep(0.05)
         ended = f"ended with status {process.poll()}" if process.poll() is not None else "did not serve in time"

@@ -9,7 +9,7 @@ from scoring.contract.manifest import FORMAT, GOLDEN_FILE, MODEL_FILE, Manifest,
 from scoring.scorer.bundle import open_bundle, write_bundle
 from scoring.scorer.golden import check_golden
 from scoring.scorer.scorer import Scorer
-from training.candidate import Candidate, open_compiled, read_candidate, read_estimator_scores, read_graph
+from training.candidate import Candidate, open_compiled, read_candidate, read_estimator_scores, read_graph, read_tables
 from training.definition import ModelDefinition
 from training.environment import code_revision, versions
 from training.evaluate import read_holdout
@@ -39,6 +39,7 @@ def make_bundle(
     files = {
         MODEL_FILE: read_graph(made),
         GOLDEN_FILE: _golden(definition, candidate, snapshot, trained, made),
+        **read_tables(made, candidate.schema),
     }
     manifest = _manifest(definition, request, candidate, snapshot, trained, evaluated, gated)
     shutil.rmtree(folder, ignore_errors=True)

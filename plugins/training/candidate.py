@@ -4,13 +4,15 @@ import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
 
 from scoring.contract.encoder import Floats
 from scoring.contract.errors import BatonError
-from scoring.contract.features import FeatureSchema
+from scoring.contract.features import FeatureSchema, FrozenLookup
+from scoring.contract.frozen import file_of
 from scoring.contract.manifest import MODEL_FILE, Output
 from scoring.registry.files import appearing
 from scoring.scorer.compiled import CompiledModel
@@ -53,17 +55,26 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
     gains: Mapping[str, tuple[float, ...]] = {}
 
 
-def write_candidate(folder: Path, candidate: Candidate, graph: bytes, holdout: Floats) -> None:
+def write_candidate(
+    folder: Path,
+    candidate: Candidate,
+    graph: bytes,
+    holdout: Floats,
+    tables: Mapping[str, bytes] = MappingProxyType({}),
+) -> None:
     """Write the candidate's folder in one step, in place of an earlier try of the same run.
 
     Args:
         holdout: the estimator's own scores of the holdout rows, in the order of the snapshot.
+        tables: the files of the frozen lookups, by their names.
     """
     shutil.rmtree(folder, ignore_errors=True)
     with appearing(folder) as staging:
         (staging / _FACTS).write_bytes(msgspec.json.encode(candidate))
         (staging / MODEL_FILE).write_bytes(graph)
         np.save(staging / _HOLDOUT, holdout, allow_pickle=False)
+        for name, content in tables.items():
+            (staging / name).write_bytes(content)
 
 
 def read_candidate(folder: Path) -> Candidate:
@@ -74,6 +85,12 @@ def read_candidate(folder: Path) -> Candidate:
 def read_graph(folder: Path) -> bytes:
     """The compiled model's file, or CandidateLost."""
     return _read(folder / MODEL_FILE)
+
+
+def read_tables(folder: Path, schema: FeatureSchema) -> dict[str, bytes]:
+    """The files of the frozen lookups by their names, or CandidateLost."""
+    names = [file_of(lookup.name) for lookup in schema.lookups if isinstance(lookup, FrozenLookup)]
+    return {name: _read(folder / name) for name in names}
 
 
 def open_compiled(folder: Path, output: Output) -> CompiledModel:

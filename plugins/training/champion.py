@@ -109,7 +109,9 @@ def _measured(
         )
     if manifest.output.task is not definition.task:
         raise NoBaseline(f"it is a {manifest.output.task.value} model, the candidate a {definition.task.value} one")
-    scores = scorer.score(_columns_for(manifest, definition, settings, holdout), holdout.rows)
+    columns = _columns_for(manifest, definition, settings, holdout)
+    # It scores with the tables that are frozen into its bundle, whatever they say today.
+    scores = scorer.score({**columns, **scorer.frozen(columns, holdout.rows)}, holdout.rows)
     baseline = msgspec.structs.replace(
         found.baseline,
         metrics=metrics_of(definition.task, scores, holdout.targets),

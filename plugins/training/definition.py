@@ -30,18 +30,13 @@ import msgspec
 
 from scoring.contract import manifest
 from scoring.contract.errors import ConfigurationError
-from scoring.contract.features import (
-    Feature,
-    FeatureSchema,
-    Field,
-    Lookup,
-    LookupField,
-    TableLookup,
-)
+from scoring.contract.features import Feature, FeatureSchema, Field, Lookup
 from scoring.contract.manifest import Task, Topics
+from scoring.contract.records import ORDINARY, RecordRules
 from training import limits
 from training.budget import LoadBudget
 from training.estimator import Estimator
+from training.lookup import frozen_lookup, table_lookup, topic_lookup
 from training.mistakes import mistakes
 from training.period import Period, days, months
 
@@ -56,10 +51,13 @@ __all__ = [
     "LoadBudget",
     "ModelDefinition",
     "Period",
+    "RecordRules",
     "Source",
     "days",
+    "frozen_lookup",
     "months",
     "table_lookup",
+    "topic_lookup",
 ]
 
 
@@ -176,6 +174,7 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
         event_time: field with the moment of the prediction; features may only use what is known then.
         fields: of the input record.
         lookups: values that training and workers look up for a record as of its event.
+        records: what a record may be beyond its fields' types; what breaks these rules becomes a dead letter.
         threshold: the decision of a binary model is ``score >= threshold``.
         pass_through: fields that each prediction repeats.
         history: how far a scheduled run's data reach back from the end of its interval.
@@ -204,6 +203,7 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     estimator: Estimator
     gates: Gates
     lookups: Sequence[Lookup] = ()
+    records: RecordRules = ORDINARY
     threshold: float | None = None
     pass_through: Sequence[str] = ()
     history: Period = Period(months=12)
@@ -236,6 +236,7 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
             fields=self.known_fields,
             lookups=tuple(self.lookups),
             features=tuple(self.features),
+            records=self.records,
         )
 
     @property
@@ -261,40 +262,3 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     def holdout_start(self, end: datetime) -> datetime:
         """The start of the holdout ``[holdout_start, end)``."""
         return self.holdout.before(end)
-
-
-def table_lookup(
-    name: str,
-    *,
-    connection: str,
-    table: str,
-    match: Mapping[str, str],
-    valid_at: str,
-    fields: Sequence[str | LookupField],
-    known_at: str | None = None,
-    lag: timedelta = timedelta(0),
-    max_age: timedelta = timedelta(days=1),
-    resolution: timedelta = timedelta(seconds=1),
-) -> TableLookup:
-    """Values from a table as of the event: the newest row that is older than the event by ``lag`` or more.
-
-    Args:
-        match: field of the record by column of the table.
-        valid_at: column with the time from which the row holds.
-        known_at: column with the time at which the row became known, where the table has one.
-        max_age: rows that are older than the event minus ``lag`` by this or more are not used.
-        fields: columns to bring; a plain name is a number.
-        resolution: event times within one step share a row.
-    """
-    return TableLookup(
-        name=name,
-        connection=connection,
-        table=table,
-        match=tuple(match.items()),
-        valid_at=valid_at,
-        known_at=known_at,
-        lag_s=lag.total_seconds(),
-        max_age_s=max_age.total_seconds(),
-        resolution_s=resolution.total_seconds(),
-        fields=tuple(LookupField(name=field) if isinstance(field, str) else field for field in fields),
-    )

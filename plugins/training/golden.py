@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scoring.contract.encoder import Columns, Floats
-from scoring.contract.features import FeatureSchema, FieldType
+from scoring.contract.features import FeatureSchema, FieldType, FrozenLookup
 from scoring.contract.golden import GoldenRow, Value
 from training.messages import encode_message
 from training.rows import missing
@@ -57,6 +57,7 @@ def _lookups(schema: FeatureSchema, columns: Columns, place: int) -> dict[str, d
             field.name: _value(field.type, columns[f"{lookup.name}.{field.name}"], place) for field in lookup.fields
         }
         for lookup in schema.lookups
+        if not isinstance(lookup, FrozenLookup)  # those are in the bundle
     }
 
 

@@ -80,6 +80,7 @@ def _schema_mistakes(definition: "ModelDefinition") -> Iterator[str]:
             fields=tuple(pretended),
             lookups=tuple(definition.lookups),
             features=tuple(definition.features),
+            records=definition.records,
         )
         msgspec.convert(msgspec.to_builtins(schema), FeatureSchema)
     except ConfigurationError as error:

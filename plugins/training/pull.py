@@ -12,6 +12,7 @@ from scoring.contract.features import FieldType
 from scoring.lookups.database import Engines
 from scoring.settings import Settings
 from training.definition import ModelDefinition
+from training.frozen import stage_tables
 from training.results import Pulled, RunRequest
 from training.snapshot import write_columns
 from training.source import look_up, read_columns, withhold_unknown
@@ -27,6 +28,7 @@ def pull(definition: ModelDefinition, request: RunRequest, settings: Settings) -
         )
         rows = len(columns[definition.key])
         columns.update(look_up(engines, definition.schema, columns, rows))
+        stage_tables(engines, definition, run_folder(settings, "staged", request))
     finally:
         engines.close()
     missing, withheld = _hide_late_labels(definition, request, columns)

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from scoring.contract import manifest
+from scoring.contract import asof, manifest
 from scoring.contract.clock import epoch_s
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.features import FeatureSchema, FieldType
-from scoring.lookups import asof
 from scoring.lookups.database import Engines, as_column, reading, table_of
 from scoring.lookups.table import rows_between
 

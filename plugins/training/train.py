@@ -1,6 +1,7 @@
 """Train: fit the estimator on the rows before the holdout, compile it, and keep both results as a candidate."""
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from training.candidate import Candidate, write_candidate
 from training.compile import Compiled, compile_model, predict
 from training.definition import ModelDefinition
 from training.errors import TrainingImpossible
+from training.frozen import staged_tables
 from training.pull import column_types, run_folder
 from training.results import RunRequest, SnapshotRef, Trained, Validated
 from training.rows import Mask, Split, split, targets, where
@@ -39,17 +41,24 @@ def train(
     wanted = targets(definition, columns)
     _check(definition, snapshot, holdout_start, parts, wanted)
     folder = run_folder(settings, "candidates", request)
-    _make(definition, columns, wanted, parts.training, parts.holdout, folder)
+    tables = staged_tables(definition, run_folder(settings, "staged", request))
+    _make(definition, columns, wanted, parts.training, parts.holdout, folder, tables)
     trained = _trained(str(folder), holdout_start, parts)
     if not definition.refit:
         return trained
     again, whole = run_folder(settings, "refits", request), parts.training | parts.in_gap | parts.holdout
-    _make(definition, columns, wanted, whole, parts.holdout, again)
+    _make(definition, columns, wanted, whole, parts.holdout, again, tables)
     return msgspec.structs.replace(trained, refit_folder=str(again), refit_rows=int(whole.sum()))
 
 
 def _make(
-    definition: ModelDefinition, columns: Columns, wanted: Floats, training: Mask, holdout: Mask, folder: Path
+    definition: ModelDefinition,
+    columns: Columns,
+    wanted: Floats,
+    training: Mask,
+    holdout: Mask,
+    folder: Path,
+    tables: Mapping[str, bytes],
 ) -> None:
     """Fit on the training rows, compile, and write both with the estimator's own scores of the holdout."""
     fitted = fit(definition, columns, training, wanted)
@@ -62,7 +71,7 @@ def _make(
         newest_training_event=from_epoch_s(float(np.max(np.asarray(columns[definition.event_time])[training]))),
     )
     own = predict(fitted.estimator, definition.task, fitted.matrix[holdout])
-    write_candidate(folder, candidate, compiled.graph, own)
+    write_candidate(folder, candidate, compiled.graph, own, tables)
 
 
 class Fitted(msgspec.Struct, frozen=True):

@@ -29,6 +29,13 @@ class Reason(StrEnum):
     NON_FINITE = "non-finite"
     UNSCORABLE = "unscorable"
     TOO_LARGE = "too-large"
+    TOO_DEEP = "too-deep"
+    REPEATED_KEY = "repeated-key"
+    UNKNOWN_FIELD = "unknown-field"
+    NULL_CHARACTER = "null-character"
+    CLOCK_OFF = "clock-off"
+    LOOKUP_MISS = "lookup-miss"
+    LOOKUP_OUTAGE = "lookup-outage"
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

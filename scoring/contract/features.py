@@ -5,78 +5,38 @@ no bundle ever carries code.
 """
 
 from collections.abc import Iterator
-from enum import StrEnum
-from typing import Annotated
 
 import msgspec
 
 from scoring.contract.errors import ConfigurationError
+from scoring.contract.fields import Field, FieldType, Name
+from scoring.contract.lookup import FrozenLookup, Lookup, LookupField, TableLookup, TopicLookup, lookup_mistakes
+from scoring.contract.records import RecordRules
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]*\Z")]
-
-
-class FieldType(StrEnum):
-    """The JSON form of a field and its column.
-
-    ``number``: a JSON number, column of float64. ``string``: a JSON string, column of str. ``boolean``: column of
-    float64 0 and 1. ``time``: an RFC 3339 string with an offset, column of float64 seconds since 1970.
-    """
-
-    NUMBER = "number"
-    STRING = "string"
-    BOOLEAN = "boolean"
-    TIME = "time"
-
-
-class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One field of the input record.
-
-    Attributes:
-        required: a record that lacks it, or has null there, becomes a dead letter; otherwise it is a missing value.
-        known_after_s: how long after the event time the value is known; 0 is at the event. A feature whose field is
-            known later than the moment of the prediction is a leak.
-    """
-
-    name: Name
-    type: FieldType
-    required: bool = False
-    known_after_s: float = 0.0
-
-
-class LookupField(msgspec.Struct, frozen=True, kw_only=True):
-    """One value that a lookup brings, from a column of the table."""
-
-    name: Name
-    type: FieldType = FieldType.NUMBER
-
-
-class TableLookup(msgspec.Struct, frozen=True, kw_only=True, tag="table"):
-    """Values from a table of a SQL database, as of the event.
-
-    The row for a record is the newest with equal ``match`` columns whose ``valid_at`` lies in
-    ``(as_of - max_age_s, as_of]``, where ``as_of`` is the event time rounded down to ``resolution_s`` minus ``lag_s``,
-    and which was known by the event time where there is a ``known_at`` column. No such row: missing values.
-
-    Attributes:
-        connection: the *name* of a database connection; its address is the environment's business.
-        match: pairs of (column of the table, field of the record).
-        known_at: column that says when the row became known; None means that only ``valid_at`` vouches for it.
-        resolution_s: event times within one step share a row, so that a cache can serve them.
-    """
-
-    name: Name
-    connection: str
-    table: str
-    match: tuple[tuple[str, str], ...]
-    valid_at: str
-    known_at: str | None = None
-    lag_s: float = 0.0
-    max_age_s: float = 86_400.0
-    resolution_s: float = 1.0
-    fields: tuple[LookupField, ...]
-
-
-Lookup = TableLookup
+__all__ = [
+    "Category",
+    "DayOfWeek",
+    "DayOfYear",
+    "Difference",
+    "Elapsed",
+    "Feature",
+    "FeatureSchema",
+    "Field",
+    "FieldType",
+    "FrozenLookup",
+    "HourOfDay",
+    "IsMissing",
+    "Log",
+    "Lookup",
+    "LookupField",
+    "MonthOfYear",
+    "Name",
+    "Number",
+    "Ratio",
+    "TableLookup",
+    "TopicLookup",
+    "inputs_of",
+]
 
 
 class Number(msgspec.Struct, frozen=True, kw_only=True, tag="number"):
@@ -174,6 +134,9 @@ class FeatureSchema(msgspec.Struct, frozen=True, kw_only=True):
 
     A feature refers to a field by its name and to a looked-up value as ``lookup.field``.
 
+    Attributes:
+        records: what a record may be beyond its fields' types.
+
     Raises:
         ConfigurationError: a feature or lookup refers to something that is not there, or to a wrong type; every
             mistake is listed.
@@ -184,6 +147,7 @@ class FeatureSchema(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[Field, ...]
     lookups: tuple[Lookup, ...] = ()
     features: tuple[Feature, ...]
+    records: RecordRules = RecordRules()
 
     def __post_init__(self) -> None:
         mistakes = list(_mistakes(self))
@@ -229,7 +193,8 @@ def _mistakes(schema: FeatureSchema) -> Iterator[str]:
     elif fields[schema.event_time].type is not FieldType.TIME or not fields[schema.event_time].required:
         yield f"the event time {schema.event_time!r} must be a required field of type time"
     for lookup in schema.lookups:
-        yield from _lookup_mistakes(lookup, fields)
+        yield from lookup_mistakes(lookup, fields)
+    yield from schema.records.mistakes()
     types = schema.column_types()
     for feature in schema.features:
         yield from _feature_mistakes(feature, types)
@@ -238,16 +203,6 @@ def _mistakes(schema: FeatureSchema) -> Iterator[str]:
 def _repeated(what: str, names: list[str]) -> Iterator[str]:
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"the {what} {name!r} is there twice"
-
-
-def _lookup_mistakes(lookup: Lookup, fields: dict[str, Field]) -> Iterator[str]:
-    if not lookup.match:
-        yield f"lookup {lookup.name!r}: there is no column to match"
-    for column, field in lookup.match:
-        if field not in fields:
-            yield f"lookup {lookup.name!r}: column {column!r} is matched to {field!r}, which is not a field"
-    if lookup.max_age_s <= 0 or lookup.resolution_s <= 0 or lookup.lag_s < 0:
-        yield f"lookup {lookup.name!r}: max_age_s and resolution_s must be positive and lag_s not negative"
 
 
 def _feature_mistakes(feature: Feature, types: dict[str, FieldType]) -> Iterator[str]:

@@ -41,6 +41,12 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
         reason: why it is refused, held or still fetching, for people.
         positions: next offset to score, per assigned partition.
         lag: records behind the end of each assigned partition, in the order of ``positions``; None where unknown.
+        lag_s: how long each is behind its end, in seconds, in the same order; None where unknown.
+        paused: how many assigned partitions wait, by the code of the reason.
+        records: how many records this instance gave an outcome, committed.
+        dead_letters: how many of them are dead letters, by reason.
+
+    Workers of before the last four fields leave them out.
     """
 
     state: State
@@ -50,6 +56,10 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     positions: tuple[Position, ...] = ()
     lag: tuple[Count | None, ...] = ()
+    lag_s: tuple[float | None, ...] = ()
+    paused: Mapping[str, Count] = {}
+    records: Count = 0
+    dead_letters: Mapping[str, Count] = {}
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,8 @@ ACKNOWLEDGEMENTS = "baton.acknowledgements"
 WORKERS = "baton.workers"
 
 DAY_MS = 86_400_000
+# Whoever starts to read heartbeats reads what is not yet compacted: every worker's of one segment, some 300 of them.
+HEARTBEAT_SEGMENT_MS = 600_000
 INPUT_MAXIMUM_BYTES = 1_048_576
 # A prediction repeats pass-through fields and looked-up values beside the lineage.
 OUTPUT_MAXIMUM_BYTES = INPUT_MAXIMUM_BYTES + 4 * MARGIN_BYTES
@@ -42,7 +44,7 @@ def control_topics() -> tuple[TopicSpec, ...]:
     return (
         TopicSpec(name=NOTICES, partitions=1, settings=compacted),
         TopicSpec(name=ACKNOWLEDGEMENTS, partitions=1, settings=retained),
-        TopicSpec(name=WORKERS, partitions=1, settings=compacted),
+        TopicSpec(name=WORKERS, partitions=1, settings={**compacted, "segment.ms": str(HEARTBEAT_SEGMENT_MS)}),
     )
 
 

@@ -12,10 +12,10 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from scoring.contract.asof import Key
 from scoring.contract.clock import from_epoch_s
 from scoring.contract.errors import ConfigurationError
-from scoring.contract.features import FieldType, TableLookup
-from scoring.lookups.asof import Key
+from scoring.contract.features import FieldType, TableLookup, TopicLookup
 from scoring.lookups.database import Moment, last_moment
 from scoring.lookups.table import Row, selected, table_of_lookup
 
@@ -41,7 +41,7 @@ class Fetch:
         kinds: types of the record's fields that are matched.
     """
 
-    def __init__(self, lookup: TableLookup, kinds: Sequence[FieldType]) -> None:
+    def __init__(self, lookup: TableLookup | TopicLookup, kinds: Sequence[FieldType]) -> None:
         self._lookup = lookup
         self._kinds = kinds
         self._statements: dict[tuple[str, tuple[bool, ...]], sa.Select[Any]] = {}

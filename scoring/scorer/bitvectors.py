@@ -5,9 +5,13 @@ there still allows; the AND over all features leaves one bit per tree. Nothing i
 in float64 as ONNX Runtime does, and leaves are added in the order of the trees, so scores are equal bit for bit. After
 QuickScorer (Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of regression
 trees", SIGIR 2015), with both sides of every split in the table, so that nothing depends on the order of the features.
+A member of a set is an interval of its own: from the number just below it to itself.
+
+The tables are built by numpy alone, without a loop over trees or nodes: they are built beside the thread that scores,
+which must not wait for the interpreter's lock.
 """
 
-from collections.abc import Iterator, Mapping
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -15,175 +19,250 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring.contract.encoder import Floats
-from scoring.scorer.graph import DOUBLE, Graph
+from scoring.scorer.ensemble import Ensemble, Ints, Model, Splits, Unsuitable, model_of, splits_of
+from scoring.scorer.graph import Graph
+
+__all__ = ["BitVectors", "Unsuitable"]
 
 # Above this the tables no longer stay in a core's cache, and what they cost to build is felt at each swap.
 MAXIMUM_TABLE_BYTES = 32 * 2**20
 MAXIMUM_LEAVES = 64
 # Records at a time: the vectors of one feature then stay in the core's second cache.
 BLOCK_ROWS = 256
-_SUM, _NO_TRANSFORM, _LESS_OR_EQUAL = 1, 0, 0
+_WORTHWHILE = 1.2
+# However many trees there are: ONNX Runtime is at its best when a record comes alone.
+_FEWEST_ROWS = 8
+# A threshold beyond this is none of data, but the edge of what the estimator takes.
+_EXTREME = 1e38
+
+Words = npt.NDArray[Any]  # uint32 or uint64: bit i for leaf i of a tree
 
 
-class Unsuitable(Exception):
-    """The kernel cannot run a graph, so ONNX Runtime does; the message says why."""
+def faster_from(leaves: Ints, features: int, *, word_bytes: int) -> int | None:
+    """From how many records on the kernel takes less time than ONNX Runtime; None if it never does.
+
+    An estimate in microseconds, from figures of ``bench/kernels.py``: what a call costs, and what each record does. The
+    kernel pays for every feature of every tree, ONNX Runtime for the way down each tree.
+
+    Args:
+        leaves: by tree.
+        features: that the trees look at.
+    """
+    by_kernel = 0.015 * features + len(leaves) * (0.0075 + 0.00009 * features * word_bytes)
+    by_onnx_runtime = 0.010 * float(np.log2(leaves).sum())
+    if by_onnx_runtime < _WORTHWHILE * by_kernel:
+        return None
+    return max(_FEWEST_ROWS, ceil((1.4 * features + 0.5) / (by_onnx_runtime - by_kernel)))
 
 
 class _Feature(msgspec.Struct, frozen=True, eq=False):
-    """The table of one feature: row ``i`` holds for values above ``i`` thresholds, the last row for missing ones."""
+    """The table of one feature: row ``i`` holds for values above ``i`` thresholds, the last row for missing ones.
+
+    Attributes:
+        edges: the thresholds and infinity: the place of a value among them is its row, a NaN sorting last.
+    """
 
     column: int
-    thresholds: Floats
-    table: npt.NDArray[Any]
+    edges: Floats
+    table: Words
+
+    @property
+    def thresholds(self) -> Floats:
+        """Ascending."""
+        return self.edges[:-1]
+
+
+class _Room:
+    """What a block of records is worked out in, taken from the system once for a whole micro-batch."""
+
+    def __init__(self, rows: int, trees: int, word: np.dtype[Any]) -> None:
+        self.allowed, self.more = np.empty((rows, trees), word), np.empty((rows, trees), word)
+        self.counts = np.empty((rows, trees), np.uint8)
+        self.exits, self.leaves = np.empty((trees, rows), np.intp), np.empty((trees, rows))
+
+    def of(self, rows: int) -> "_Room":
+        """Room for so many records: this, or a smaller one for the last block."""
+        return self if rows == len(self.allowed) else _Room(rows, self.allowed.shape[1], self.allowed.dtype)
 
 
 class BitVectors:
-    """Runs a graph that is one float64 ``TreeEnsemble`` (``ai.onnx.ml`` 5) with a single target.
+    """Runs a graph of trees: a float64 ``TreeEnsemble`` (``ai.onnx.ml`` 5) with one target (see ``model_of``).
 
     Args:
         graph: checked before, so that its references are in range and every tree is one.
+
+    Attributes:
+        faster_from: from so many records on it is estimated to be faster than ONNX Runtime; None if it never is.
 
     Raises:
         Unsuitable: it is something else, or too large.
     """
 
     def __init__(self, graph: Graph) -> None:
-        attributes = _attributes(graph)
-        trees = [list(_walk(attributes, int(root))) for root in attributes["tree_roots"]]
-        leaves = max(sum(step.leaf is not None for step in tree) for tree in trees)
-        if leaves > MAXIMUM_LEAVES:
-            raise Unsuitable(f"a tree has {leaves} leaves")
-        self._word: np.dtype[Any] = np.dtype(np.uint32 if leaves <= 32 else np.uint64)
-        self._all = self._word.type(2 ** (8 * self._word.itemsize) - 1)
-        self._trees = len(trees)
-        self._leaves = np.zeros((len(trees), 8 * self._word.itemsize))
-        self._features = self._tables(attributes, trees)
-        self._first = (np.arange(self._trees, dtype=np.intp) * self._leaves.shape[1])[:, None]
+        model = model_of(graph)
+        ensemble = model.ensemble
+        splits = splits_of(ensemble, MAXIMUM_LEAVES)
+        self._divisor = model.divisor
+        self._trees = len(ensemble.roots)
+        self._word: np.dtype[Any] = np.dtype(np.uint32 if int(splits.last.max()) <= 32 else np.uint64)
+        leaves = _leaves(ensemble, splits, self._trees, 8 * self._word.itemsize)
+        self._features = self._tables(model, splits)
+        self._columns = np.array([feature.column for feature in self._features], np.intp)
+        self._first = (np.arange(self._trees, dtype=np.intp) * leaves.shape[1])[:, None]
+        self._leaves = leaves.reshape(-1)
+        self.faster_from = faster_from(
+            splits.leaves_of_tree(self._trees), len(self._features), word_bytes=self._word.itemsize
+        )
 
     def run(self, matrix: Floats) -> Floats:
         """Raw scores of shape (rows,) for a float64 matrix of shape (rows, features)."""
-        scores = np.empty(len(matrix))
+        scores, room = np.empty(len(matrix)), _Room(min(len(matrix), BLOCK_ROWS), self._trees, self._word)
+        columns = np.ascontiguousarray(matrix.T[self._columns])
         for start in range(0, len(matrix), BLOCK_ROWS):
-            scores[start : start + BLOCK_ROWS] = self._block(matrix[start : start + BLOCK_ROWS])
-        return scores
+            end = min(start + BLOCK_ROWS, len(matrix))
+            self._block(columns[:, start:end], room.of(end - start), scores[start:end])
+        return scores if self._divisor is None else scores / self._divisor
 
     def trying_rows(self, features: int, rows: int) -> Floats:
-        """Rows that a wrong kernel would score wrongly: on, next to and between thresholds, missing, infinite."""
+        """Rows that a wrong kernel would score wrongly: on and next to thresholds, one number of each anywhere at all.
+
+        Only one, since a number beyond what the estimator takes may spoil the whole score, and then shows nothing.
+        """
         random = np.random.default_rng(0)
         matrix = np.zeros((rows, features))
-        for feature in self._features:
-            near = feature.thresholds[random.integers(0, len(feature.thresholds), rows)]
-            choices = [near, np.nextafter(near, np.inf), np.nextafter(near, -np.inf)]
-            choices += [np.full(rows, odd) for odd in (np.nan, np.inf, -np.inf)]
-            matrix[:, feature.column] = np.choose(random.integers(0, len(choices), rows), choices)
+        anywhere = random.integers(0, len(self._features), rows)
+        for place, feature in enumerate(self._features):
+            ordinary = feature.thresholds[np.abs(feature.thresholds) < _EXTREME]
+            known = ordinary if len(ordinary) else np.zeros(1)
+            everything = np.concatenate([feature.thresholds, [np.nan, np.inf, -np.inf]])
+            near = np.where(
+                anywhere == place,
+                everything[random.integers(0, len(everything), rows)],
+                known[random.integers(0, len(known), rows)],
+            )
+            beside = [near, np.nextafter(near, np.inf), np.nextafter(near, -np.inf)]
+            matrix[:, feature.column] = np.choose(random.integers(0, len(beside), rows), beside)
         return matrix
 
-    def _block(self, matrix: Floats) -> Floats:
-        allowed = np.full((len(matrix), self._trees), self._all)
-        for feature in self._features:
-            values = np.ascontiguousarray(matrix[:, feature.column])
-            rows = np.searchsorted(feature.thresholds, values)  # NaN sorts last: the row of the largest values …
-            rows[np.isnan(values)] = len(feature.thresholds) + 1  # … and is moved on to its own
-            np.bitwise_and(allowed, feature.table.take(rows, axis=0), out=allowed)
-        allowed -= self._word.type(1)
-        exits = np.bitwise_count(allowed).T + self._first  # below the one bit that is left: the leaf's number
-        return _added(self._leaves.ravel().take(exits))
+    def _block(self, columns: Floats, room: "_Room", scores: Floats) -> None:
+        into = room.allowed
+        for feature, values in zip(self._features, columns, strict=True):
+            rows = feature.edges.searchsorted(values)
+            feature.table.take(rows, axis=0, out=into, mode="clip")
+            if into is room.more:
+                np.bitwise_and(room.allowed, into, out=room.allowed)
+            into = room.more
+        np.subtract(room.allowed, self._word.type(1), out=room.allowed)
+        np.bitwise_count(room.allowed, out=room.counts)  # below the one bit that is left: the leaf's number
+        np.add(room.counts.T, self._first, out=room.exits)
+        self._leaves.take(room.exits, out=room.leaves, mode="clip")
+        if len(scores) > 1:
+            np.add.reduce(room.leaves, axis=0, out=scores)  # whole rows one after the other, as the reference adds
+        else:  # a single column numpy would add pairwise
+            scores[0] = np.add.accumulate(room.leaves[:, 0])[-1]
 
-    def _tables(self, attributes: Mapping[str, Any], trees: list[list["_Step"]]) -> list[_Feature]:
-        columns, splits = attributes["nodes_featureids"], attributes["nodes_splits"]
-        used = np.unique(np.array([columns[step.node] for tree in trees for step in tree if step.leaf is None]))
-        features = [self._empty(int(column), np.unique(splits[columns == column])) for column in used]
-        size = sum(feature.table.nbytes for feature in features)
-        if size > MAXIMUM_TABLE_BYTES:
-            raise Unsuitable(f"its tables have {size / 2**20:.0f} MiB")
-        by_column = {feature.column: feature for feature in features}
-        for number, tree in enumerate(trees):
-            self._enter(number, tree, by_column, attributes)
-        return features
-
-    def _empty(self, column: int, thresholds: Floats) -> _Feature:
-        rows = len(thresholds) + 2
+    def _tables(self, model: Model, splits: Splits) -> list[_Feature]:
+        columns = model.ensemble.features[splits.node]
+        order = np.argsort(columns, kind="stable")
+        used, starts = np.unique(columns[order], return_index=True)
+        places = dict(zip(used.tolist(), np.split(order, starts[1:]), strict=True))
+        thresholds = {column: _thresholds(model.ensemble, splits.node[of]) for column, of in places.items()}
+        rows = sum(len(found) + 2 for found in thresholds.values())
+        rows += sum(len(ranks.numbers) for ranks in model.ranks)
         if rows * self._trees * self._word.itemsize > MAXIMUM_TABLE_BYTES:
-            raise Unsuitable(f"feature {column} has {len(thresholds)} thresholds")
-        return _Feature(column, thresholds, np.full((rows, self._trees), self._all))
+            size = rows * self._trees * self._word.itemsize / 2**20
+            raise Unsuitable(f"its tables have {size:.0f} MiB")
+        whole = self._bits(splits.leaves_of_tree(self._trees))
+        out = _Out(~self._between(splits.first, splits.middle), ~self._between(splits.middle, splits.last))
+        made = []
+        for column, of in places.items():
+            table = self._table(model.ensemble, splits.at(of), thresholds[column], whole, out.at(of))
+            made.append(_of_the_row(model, _Feature(column, _edges(thresholds[column]), table)))
+        return made
 
-    def _enter(
-        self, number: int, tree: list["_Step"], features: Mapping[int, _Feature], attributes: Mapping[str, Any]
-    ) -> None:
-        word, weights = self._word.type, attributes["leaf_weights"]
-        missing_to_true = attributes["nodes_missing_value_tracks_true"]
-        leaves = [step for step in tree if step.leaf is not None]
-        for place, step in enumerate(leaves):
-            self._leaves[number, place] = weights[step.leaf]
-        whole = (1 << len(leaves)) - 1
-        for step in tree:
-            if step.leaf is not None:
-                continue
-            feature = features[int(attributes["nodes_featureids"][step.node])]
-            last_true = int(np.searchsorted(feature.thresholds, attributes["nodes_splits"][step.node]))
-            column = feature.table[:, number]
-            column[: last_true + 1] &= word(whole & ~step.false_leaves)
-            column[last_true + 1 : -1] &= word(whole & ~step.true_leaves)
-            column[-1] &= word(whole & ~(step.false_leaves if missing_to_true[step.node] else step.true_leaves))
+    def _table(self, ensemble: Ensemble, splits: Splits, thresholds: Floats, whole: Words, out: "_Out") -> Words:
+        table = np.empty((len(thresholds) + 2, self._trees), self._word)
+        table[:] = whole
+        asks = ensemble.asks[splits.node]
+        _compare(table, thresholds, splits.at(~asks), out.at(~asks), ensemble)
+        if asks.any():
+            _ask(table, thresholds, splits.at(asks), out.at(asks), ensemble)
+        missing_true = ensemble.missing_true[splits.node]
+        np.bitwise_and.at(table[-1], splits.tree, np.where(missing_true, out.false, out.true))
+        return table
 
+    def _bits(self, count: Ints) -> Words:
+        """As many low bits."""
+        bits = 8 * self._word.itemsize
+        one, every = self._word.type(1), self._word.type(2**bits - 1)
+        shift = np.minimum(count, bits - 1).astype(self._word)
+        found: Words = np.where(count >= bits, every, (one << shift) - one)
+        return found
 
-def _added(leaves: Floats) -> Floats:
-    """The sum over the trees, one after the other, as the reference adds them.
-
-    numpy adds whole rows in their order; a single column it would add pairwise.
-    """
-    several = leaves.shape[1] > 1
-    found: Floats = np.add.reduce(leaves, axis=0) if several else np.add.accumulate(leaves, axis=0)[-1]
-    return found
-
-
-class _Step(msgspec.Struct, frozen=True):
-    """A node of a tree: a leaf with the number of its weight, or a split with the leaves on its two sides as bits."""
-
-    node: int
-    leaf: int | None = None
-    true_leaves: int = 0
-    false_leaves: int = 0
+    def _between(self, first: Ints, last: Ints) -> Words:
+        found: Words = self._bits(last) & ~self._bits(first)
+        return found
 
 
-def _walk(attributes: Mapping[str, Any], root: int) -> Iterator[_Step]:
-    """The nodes of one tree, leaves in the order of their bits; iterative, for a tree may be one long chain."""
-    true, true_is_leaf = attributes["nodes_truenodeids"], attributes["nodes_trueleafs"]
-    false, false_is_leaf = attributes["nodes_falsenodeids"], attributes["nodes_falseleafs"]
-    stack: list[tuple[int, bool, int, int | None]] = [(root, False, 0, None)]  # node, is leaf, first bit, second bit
-    bits = 0
-    while stack:
-        node, is_leaf, first, middle = stack.pop()
-        if is_leaf:
-            yield _Step(node=-1, leaf=node)
-            bits += 1
-            if bits > MAXIMUM_LEAVES:
-                raise Unsuitable(f"a tree has more than {MAXIMUM_LEAVES} leaves")
-        elif middle is None:  # now its true side; come back between the two sides
-            stack.append((node, False, bits, -1))
-            stack.append((int(true[node]), bool(true_is_leaf[node]), 0, None))
-        elif middle < 0:
-            stack.append((node, False, first, bits))
-            stack.append((int(false[node]), bool(false_is_leaf[node]), 0, None))
-        else:
-            yield _Step(node, None, (1 << middle) - (1 << first), (1 << bits) - (1 << middle))
+def _of_the_row(model: Model, feature: _Feature) -> _Feature:
+    """The table for the row's own column, where the trees see it through its ranks or behind them."""
+    if feature.column >= len(model.ranks):
+        return msgspec.structs.replace(feature, column=feature.column - len(model.ranks))
+    ranks = model.ranks[feature.column]
+    rows = np.searchsorted(feature.edges, ranks.numbers)
+    return _Feature(ranks.column, _edges(ranks.thresholds), feature.table.take(rows, axis=0))
 
 
-def _attributes(graph: Graph) -> dict[str, Any]:
-    if len(graph.nodes) != 1 or (graph.nodes[0].domain, graph.nodes[0].op) != ("ai.onnx.ml", "TreeEnsemble"):
-        raise Unsuitable("it is not one TreeEnsemble")
-    node = graph.nodes[0]
-    found = dict(node.attributes)
-    plain = (found.get("aggregate_function", _SUM), found.get("post_transform", _NO_TRANSFORM), found.get("n_targets"))
-    if plain != (_SUM, _NO_TRANSFORM, 1) or "membership_values" in found:
-        raise Unsuitable("it does more than add the leaves of one target")
-    for name in ("nodes_splits", "leaf_weights", "nodes_modes"):
-        tensor = found[name]
-        if name != "nodes_modes" and tensor.data_type != DOUBLE:
-            raise Unsuitable(f"{name} is not in float64")
-        found[name] = tensor.values
-    if np.any(found["nodes_modes"] != _LESS_OR_EQUAL) or np.any(np.isnan(found["nodes_splits"])):
-        raise Unsuitable("it compares otherwise than by <=")
-    nodes = len(found["nodes_splits"])
-    found.setdefault("nodes_missing_value_tracks_true", np.zeros(nodes, np.int64))
+def _edges(thresholds: Floats) -> Floats:
+    return np.append(thresholds, np.inf)
+
+
+class _Out(msgspec.Struct, frozen=True, eq=False):
+    """For each split, all bits but those of the leaves on its true side, and all but those on its false side."""
+
+    true: Words
+    false: Words
+
+    def at(self, places: Any) -> "_Out":
+        """For some splits, by their places or by a flag for each."""
+        return _Out(self.true[places], self.false[places])
+
+
+def _compare(table: Words, thresholds: Floats, splits: Splits, out: _Out, ensemble: Ensemble) -> None:
+    """Splits by ``<=``: up to a threshold's row the false side's leaves are out, above it the true side's."""
+    last_true = np.searchsorted(thresholds, ensemble.splits[splits.node])
+    values, trees = len(thresholds) + 1, table.shape[1]
+    for rows, bits, turn in ((last_true + 1, out.true, 1), (last_true, out.false, -1)):
+        reached = np.full((values, trees), ~table.dtype.type(0))
+        np.bitwise_and.at(reached.reshape(-1), rows * trees + splits.tree, bits)
+        np.bitwise_and.accumulate(reached[::turn], axis=0, out=reached[::turn])
+        table[:-1] &= reached
+
+
+def _ask(table: Words, thresholds: Floats, splits: Splits, out: _Out, ensemble: Ensemble) -> None:
+    """Splits by membership: the false side's leaves are out in the rows of the set, the true side's elsewhere."""
+    members = ensemble.members_of(splits.node)
+    inside = np.zeros((len(splits.node), len(thresholds) + 1), np.bool_)
+    asking = np.repeat(np.arange(len(members)), [len(found) for found in members])
+    inside[asking, np.searchsorted(thresholds, np.concatenate(members))] = True
+    order = np.argsort(splits.tree, kind="stable")
+    trees, starts = np.unique(splits.tree[order], return_index=True)
+    bits = np.where(inside, out.false[:, None], out.true[:, None])[order]
+    table[:-1, trees] &= np.bitwise_and.reduceat(bits, starts, axis=0).T
+
+
+def _thresholds(ensemble: Ensemble, nodes: Ints) -> Floats:
+    """Where the answer of one of the nodes changes, ascending."""
+    asks = ensemble.asks[nodes]
+    members = ensemble.members_of(nodes[asks])
+    numbers = np.concatenate(members) if members else np.zeros(0)
+    return np.unique(np.concatenate([ensemble.splits[nodes[~asks]], numbers, np.nextafter(numbers, -np.inf)]))
+
+
+def _leaves(ensemble: Ensemble, splits: Splits, trees: int, width: int) -> Floats:
+    """The weights by tree and leaf."""
+    found = np.zeros((trees, width))
+    for place, sides in ((splits.first, ensemble.true), (splits.middle, ensemble.false)):
+        leaf = sides.leaf[splits.node]
+        found[splits.tree[leaf], place[leaf]] = ensemble.weights[sides.ids[splits.node[leaf]]]
     return found

@@ -12,6 +12,9 @@ import msgspec
 
 from scoring.contract.digest import digest_of
 from scoring.contract.errors import BundleRejected
+from scoring.contract.features import FrozenLookup
+from scoring.contract.frozen import MAXIMUM_BYTES as MAXIMUM_FROZEN_BYTES
+from scoring.contract.frozen import file_of
 from scoring.contract.golden import GoldenRow, decode_golden
 from scoring.contract.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, File, Manifest, decode_manifest
 
@@ -28,6 +31,7 @@ class Bundle(msgspec.Struct, frozen=True):
     Attributes:
         digest: SHA-256 of the manifest's bytes, the candidate's id.
         model: the compiled model's bytes, as they were when their digest was checked.
+        frozen: the bytes of its frozen lookups' files by their names, checked as well.
     """
 
     folder: Path
@@ -35,6 +39,7 @@ class Bundle(msgspec.Struct, frozen=True):
     digest: str
     model: bytes
     golden: tuple[GoldenRow, ...]
+    frozen: Mapping[str, bytes] = {}
 
 
 def open_bundle(folder: Path, expected_digest: str | None = None) -> Bundle:
@@ -54,7 +59,8 @@ def open_bundle(folder: Path, expected_digest: str | None = None) -> Bundle:
     manifest = decode_manifest(content)
     _check_names(folder, manifest)
     files = _checked_files(folder, manifest)
-    return Bundle(folder, manifest, digest, files[MODEL_FILE], decode_golden(files[GOLDEN_FILE]))
+    model, golden = files.pop(MODEL_FILE), files.pop(GOLDEN_FILE)
+    return Bundle(folder, manifest, digest, model, decode_golden(golden), files)
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
@@ -93,7 +99,7 @@ def read_bounded(path: Path, maximum_bytes: int) -> bytes:
 
 
 def _check_names(folder: Path, manifest: Manifest) -> None:
-    missing = {MODEL_FILE, GOLDEN_FILE} - set(manifest.files)
+    missing = {MODEL_FILE, GOLDEN_FILE, *_frozen_files(manifest)} - set(manifest.files)
     if missing:
         raise BundleRejected(f"bundle {folder}: the manifest names no {' and no '.join(sorted(missing))}")
     with os.scandir(folder) as entries:
@@ -104,13 +110,16 @@ def _check_names(folder: Path, manifest: Manifest) -> None:
 
 
 def _checked_files(folder: Path, manifest: Manifest) -> dict[str, bytes]:
-    """The two files that are needed; of the others only the digests are taken, piece by piece."""
-    for name in manifest.files.keys() - {MODEL_FILE, GOLDEN_FILE}:
+    """The files that are needed; of the others only the digests are taken, piece by piece."""
+    limits = {MODEL_FILE: MAXIMUM_FILE_BYTES, GOLDEN_FILE: MAXIMUM_GOLDEN_BYTES}
+    limits |= dict.fromkeys(_frozen_files(manifest), MAXIMUM_FROZEN_BYTES)
+    for name in manifest.files.keys() - limits.keys():
         _check_digest(folder, name, manifest.files[name])
-    return {
-        MODEL_FILE: _checked_file(folder, MODEL_FILE, manifest.files[MODEL_FILE], MAXIMUM_FILE_BYTES),
-        GOLDEN_FILE: _checked_file(folder, GOLDEN_FILE, manifest.files[GOLDEN_FILE], MAXIMUM_GOLDEN_BYTES),
-    }
+    return {name: _checked_file(folder, name, manifest.files[name], limit) for name, limit in limits.items()}
+
+
+def _frozen_files(manifest: Manifest) -> list[str]:
+    return [file_of(lookup.name) for lookup in manifest.schema.lookups if isinstance(lookup, FrozenLookup)]
 
 
 def _checked_file(folder: Path, name: str, file: File, maximum_bytes: int) -> bytes:

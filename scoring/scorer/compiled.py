@@ -1,5 +1,6 @@
 """The compiled model: an ONNX graph run in-process, single-threaded, and the link behind it."""
 
+import sys
 from math import exp
 
 import numpy as np
@@ -14,8 +15,6 @@ from scoring.scorer.graph import parse_graph
 from scoring.scorer.graph_rules import check_graph
 
 _INPUT_TYPES = {"double": np.float64, "float": np.float32}
-# From so many records on the kernel is faster than ONNX Runtime.
-KERNEL_ROWS = 128
 _TRYING_ROWS = 512
 log = structlog.get_logger()
 
@@ -25,13 +24,14 @@ class CompiledModel:
 
     Args:
         checked: the graph passed ``check_graph`` before, in another process; a hot one need not do it again.
+        kernel: use the kernel where it is faster; otherwise ONNX Runtime, the reference, alone.
 
     Raises:
         BundleRejected: the graph breaks a rule (``graph_rules``), ONNX Runtime refuses it, or it lacks the input or
             output that the manifest names.
     """
 
-    def __init__(self, graph: bytes, output: Output, *, checked: bool = False) -> None:
+    def __init__(self, graph: bytes, output: Output, *, checked: bool = False, kernel: bool = True) -> None:
         self._output = output
         if not checked:
             check_graph(graph, output)
@@ -40,7 +40,8 @@ class CompiledModel:
         except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
             raise BundleRejected(f"compiled model: ONNX Runtime refuses the graph: {error}") from error
         self._check_names()
-        self._kernel = self._agreeing_kernel(graph)
+        self._kernel = self._agreeing_kernel(graph) if kernel else None
+        self._kernel_rows = (self._kernel.faster_from if self._kernel is not None else None) or sys.maxsize
 
     def run(self, matrix: Floats) -> Floats:
         """Scores of shape (rows,) for a float64 matrix of shape (rows, features).
@@ -48,7 +49,7 @@ class CompiledModel:
         Raises:
             BundleRejected: the graph does not give one score per record.
         """
-        if self._kernel is not None and len(matrix) >= KERNEL_ROWS:
+        if self._kernel is not None and len(matrix) >= self._kernel_rows:
             scores = self._kernel.run(matrix)
         else:
             scores = self._reference(matrix)
@@ -67,12 +68,14 @@ class CompiledModel:
         return scores
 
     def _agreeing_kernel(self, graph: bytes) -> BitVectors | None:
-        """The kernel, where it runs this graph and gives the reference's scores bit for bit; speed is all it is for."""
+        """The kernel, where it runs this graph, is faster for some micro-batch and gives the reference's scores."""
         if self._output.input_type != "double" or self._output.column != 0:
             return None
         try:
             kernel = BitVectors(parse_graph(graph))
         except Unsuitable:
+            return None
+        if kernel.faster_from is None:
             return None
         rows = kernel.trying_rows(self.features, _TRYING_ROWS)
         if np.array_equal(kernel.run(rows).view(np.int64), self._reference(rows).view(np.int64)):
@@ -100,6 +103,10 @@ def sigmoid(raw: Floats) -> Floats:
     That is what scikit-learn computes (through ``scipy.special.expit``), bit for bit; numpy's vectorised ``exp``
     differs in the last bit for two values in a hundred.
     """
+    if len(raw) and raw.min() > -709.0:  # a NaN is not
+        powers = np.fromiter(map(exp, (-raw).tolist()), np.float64, len(raw))
+        found: Floats = 1.0 / (1.0 + powers)
+        return found
     return np.fromiter((1.0 / (1.0 + exp(-x)) if x > -709.0 else _tail(x) for x in raw.tolist()), np.float64, len(raw))
 
 

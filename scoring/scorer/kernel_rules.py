@@ -17,7 +17,11 @@ from scoring.scorer.graph import Node, Tensor
 MAXIMUM_TARGETS = 1_000
 # Libraries that build their trees by recursion overflow their stack on a list that calls itself a tree.
 MAXIMUM_DEPTH = 1_000
-_COMPARISONS = 5  # modes 0 to 5 of TreeEnsemble compare with one number; 6 asks for membership in a set
+# Modes of TreeEnsemble: 0 to 5 compare with one number, 6 asks for membership in a set.
+_MEMBER = 6
+# A set with fewer members may become as many nodes in a row.
+_LARGE_SET = 31
+_LARGEST_MEMBER = 2**31 - 1
 _MODES = {b"BRANCH_LEQ", b"BRANCH_LT", b"BRANCH_GTE", b"BRANCH_GT", b"BRANCH_EQ", b"BRANCH_NEQ", b"LEAF"}
 
 Ints = npt.NDArray[np.int64]
@@ -74,6 +78,12 @@ class _Attributes:
             raise self.refuse(f"{name} is no list of bytes")
         return value.values
 
+    def floats_tensor(self, name: str) -> npt.NDArray[Any]:
+        value = self._found.get(name)
+        if not isinstance(value, Tensor) or len(value.dims) != 1 or value.values.dtype.kind != "f":
+            raise self.refuse(f"{name} is no list of floating-point numbers")
+        return value.values
+
     def within(self, name: str, values: Ints, below: int) -> None:
         if len(values) and not (int(values.min()) >= 0 and int(values.max()) < below):
             wrong = int(values.min()) if int(values.min()) < 0 else int(values.max())
@@ -91,14 +101,15 @@ def _tree_ensemble(node: Node, width: int) -> None:
     inner, targets = len(features), a.number("n_targets", 1)
     a.require(inner and len(leaves), "there is no node or no leaf")
     a.require(1 <= targets <= MAXIMUM_TARGETS, f"n_targets is {targets}")
-    a.require(not a.has("membership_values"), "membership_values are not allowed")
     sides = [(a.ints(f"nodes_{side}nodeids"), a.ints(f"nodes_{side}leafs")) for side in ("true", "false")]
     modes = a.bytes_tensor("nodes_modes")
     a.as_many(inner, nodes_splits=a.count("nodes_splits"), nodes_modes=len(modes))
     a.as_many(len(leaves), leaf_weights=a.count("leaf_weights"))
     for name in ("nodes_missing_value_tracks_true", "nodes_hitrates"):
         a.require(a.count(name) in {0, inner}, f"there are {a.count(name)} {name} for {inner} nodes")
-    a.require(int(modes.max()) <= _COMPARISONS, f"mode {int(modes.max())} is not allowed")
+    a.require(int(modes.max()) <= _MEMBER, f"mode {int(modes.max())} is not allowed")
+    steps = np.ones(inner, np.int64)
+    steps[modes == _MEMBER] = _steps_of_sets(a, int((modes == _MEMBER).sum()))
     a.within("nodes_featureids", features, width)
     a.within("leaf_targetids", leaves, targets)
     for ids, is_leaf in sides:
@@ -109,8 +120,32 @@ def _tree_ensemble(node: Node, width: int) -> None:
     roots = a.ints("tree_roots")
     a.require(len(roots), "there is no root")
     a.within("tree_roots", roots, inner)
+    # Such a root may be taken for a leaf itself, of the root's number, which need not be there.
+    one_leaf = (
+        np.logical_and.reduce([is_leaf[roots] == 1 for _, is_leaf in sides]) & (sides[0][0] == sides[1][0])[roots]
+    )
+    a.require(not one_leaf.any(), "both sides of a root are one leaf")
     children = np.stack([np.where(is_leaf == 0, ids, -1) for ids, is_leaf in sides], axis=1)
-    _require_trees(a, roots, children, inner)
+    _require_trees(a, roots, children, steps)
+
+
+def _steps_of_sets(a: _Attributes, count: int) -> Ints:
+    """How many nodes each set may become: ONNX Runtime writes a small one as a chain of comparisons.
+
+    It looks for the largest member of each set, so an empty one, or none at all, makes it read what is not there.
+    """
+    values = a.floats_tensor("membership_values") if a.has("membership_values") else np.zeros(0)
+    ends = np.flatnonzero(np.isnan(values))
+    a.require(len(ends) == count and (not len(values) or np.isnan(values[-1])),
+              f"there are {len(ends)} sets of membership_values for {count} nodes")  # fmt: skip
+    sizes = np.diff(ends, prepend=-1) - 1
+    a.require((sizes > 0).all(), "a set of membership_values is empty")
+    known = values[~np.isnan(values)]
+    whole = (np.abs(known) <= _LARGEST_MEMBER).all() and np.array_equal(known, np.round(known))
+    a.require(whole, "membership_values are no whole numbers of 32 bits")
+    ascending = np.diff(values) > 0 if len(values) else np.zeros(0, np.bool_)
+    a.require(int(ascending.sum()) == int((sizes - 1).sum()), "membership_values are not ascending in their sets")
+    return np.where(sizes < _LARGE_SET, sizes, 1)
 
 
 def _classic_trees(prefix: str, classes: Callable[[_Attributes], int]) -> Callable[[Node, int], None]:
@@ -148,7 +183,7 @@ def _classic_trees(prefix: str, classes: Callable[[_Attributes], int]) -> Callab
             children[inner, side] = places(trees[inner], ids[inner])
         starts = np.flatnonzero(np.diff(trees, prepend=-1))
         a.require(len(starts) == len(np.unique(trees)), "the nodes of a tree are not together")
-        _require_trees(a, starts, children, count)
+        _require_trees(a, starts, children, np.ones(count, np.int64))
         weights = a.ints(f"{prefix}_ids")
         at = [a.ints(f"{prefix}_{part}") for part in ("treeids", "nodeids")]
         a.as_many(len(weights), weights=a.counted(f"{prefix}_weights"), treeids=len(at[0]), nodeids=len(at[1]))
@@ -176,20 +211,22 @@ def _places(a: _Attributes, trees: Ints, numbers: Ints) -> Callable[[Ints, Ints]
     return find
 
 
-def _require_trees(a: _Attributes, roots: Ints, children: Ints, count: int) -> None:
+def _require_trees(a: _Attributes, roots: Ints, children: Ints, steps: Ints) -> None:
     """Nothing refers to a root, and one node at most to any other: then no way from a root comes round again.
 
     Args:
         children: per node, the places of the two nodes it leads to; -1 where that is a leaf.
+        steps: per node, how much deeper it makes its tree.
     """
+    count = len(steps)
     references = np.bincount(children[children >= 0], minlength=count) + np.bincount(roots, minlength=count)
     a.require(int(references.max()) <= 1, "two ways lead to one node, or a way leads back: these are no trees")
-    level, depth = roots, 0
+    level, depth = roots, steps[roots]
     while len(level):
-        depth += 1
-        a.require(depth <= MAXIMUM_DEPTH, f"a tree is deeper than {MAXIMUM_DEPTH}")
-        below = children[level].reshape(-1)
-        level = below[below >= 0]
+        a.require(int(depth.max()) <= MAXIMUM_DEPTH, f"a tree is deeper than {MAXIMUM_DEPTH}")
+        below = children[level]
+        inner = below >= 0
+        level, depth = below[inner], (depth[:, None] + steps[below])[inner]
 
 
 def _linear_regressor(node: Node, width: int) -> None:

@@ -1,13 +1,15 @@
 """The scorer of one bundle: decode, encode, run. Worker, gates, API and backfill all score through it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from scoring.contract import asof
 from scoring.contract.encoder import Column, Columns, Encoder, Floats
 from scoring.contract.errors import BundleRejected
-from scoring.contract.features import FeatureSchema, FieldType
+from scoring.contract.features import FeatureSchema, FieldType, FrozenLookup
+from scoring.contract.frozen import decode_table, file_of
 from scoring.contract.golden import Value
 from scoring.scorer.bundle import Bundle
 from scoring.scorer.compiled import CompiledModel
@@ -20,6 +22,9 @@ class Scorer:
     Args:
         checked: the bundle passed its trial before (``scoring.scorer.trial``); its graph is not checked again.
 
+    Attributes:
+        lap: told of each part of scoring, ``encode`` and ``score``, when it is done; for who takes the time.
+
     Raises:
         BundleRejected: the compiled model breaks a rule, cannot be run, or does not fit the features.
     """
@@ -28,8 +33,10 @@ class Scorer:
         self.bundle = bundle
         self.manifest = bundle.manifest
         self.schema = bundle.manifest.schema
-        self._decoder = Decoder(self.schema.fields)
+        self._decoder = Decoder(self.schema.fields, self.schema.records)
         self._encoder = _encoder(self.schema)
+        self._frozen = [_frozen(lookup, bundle) for lookup in self.schema.lookups if isinstance(lookup, FrozenLookup)]
+        self.lap: Callable[[str], None] = _untold
         self._model = CompiledModel(bundle.model, bundle.manifest.output, checked=checked)
         taken, given = self._model.features, len(self.schema.features)
         if taken != given:
@@ -39,14 +46,44 @@ class Scorer:
         """Columns of the records that decode, and the failures."""
         return self._decoder.decode(values)
 
+    def frozen(self, columns: Columns, rows: int) -> dict[str, Column]:
+        """The columns of the lookups that are frozen into the bundle, by ``lookup.field``.
+
+        Args:
+            columns: the fields of the records by name.
+        """
+        found: dict[str, Column] = {}
+        for lookup, index in self._frozen:
+            found.update(asof.answer(lookup, asof.ask(lookup, columns, rows, self.schema.event_time), index))
+        return found
+
     def score(self, columns: Columns, rows: int) -> Floats:
-        """Scores of shape (rows,) from the records' columns and the looked-up ones (``lookup.field``)."""
-        return self._model.run(self._encoder.encode(columns, rows))
+        """Scores of shape (rows,) from the records' columns and the looked-up ones (``lookup.field``).
+
+        Columns of frozen lookups that are not given are looked up here.
+        """
+        if any(f"{lookup.name}.{field.name}" not in columns for lookup, _ in self._frozen for field in lookup.fields):
+            columns = {**columns, **self.frozen(columns, rows)}
+        matrix = self._encoder.encode(columns, rows)
+        self.lap("encode")
+        scores = self._model.run(matrix)
+        self.lap("score")
+        return scores
 
     def decide(self, scores: Floats) -> npt.NDArray[np.bool_] | None:
         """Whether each score reaches the definition's threshold; None where there is no threshold."""
         threshold = self.manifest.output.threshold
         return None if threshold is None else scores >= threshold
+
+
+def _frozen(lookup: FrozenLookup, bundle: Bundle) -> tuple[FrozenLookup, asof.Index]:
+    types = bundle.manifest.schema.column_types()
+    kinds = [types[field] for _, field in lookup.match]
+    return lookup, asof.Index(decode_table(lookup, kinds, bundle.frozen[file_of(lookup.name)]))
+
+
+def _untold(_part: str) -> None:
+    """Nobody takes the time."""
 
 
 def _encoder(schema: FeatureSchema) -> Encoder:
@@ -57,9 +94,14 @@ def _encoder(schema: FeatureSchema) -> Encoder:
 
 
 def lookup_columns(scorer: Scorer, rows: Sequence[Mapping[str, Mapping[str, Value]]]) -> dict[str, Column]:
-    """Columns ``lookup.field`` from looked-up values that travel with records (golden rows, predictions)."""
+    """Columns ``lookup.field`` from looked-up values that travel with records (golden rows, predictions).
+
+    Those of frozen lookups do not travel: ``Scorer.score`` finds them in the bundle.
+    """
     columns: dict[str, Column] = {}
     for lookup in scorer.schema.lookups:
+        if isinstance(lookup, FrozenLookup):
+            continue
         for field in lookup.fields:
             values = [row.get(lookup.name, {}).get(field.name) for row in rows]
             columns[f"{lookup.name}.{field.name}"] = _column(field.type, values)

@@ -92,6 +92,11 @@ def _reduced(node: Node, widths: Widths, constants: Constants) -> int | None:
     return 1 if along and node.inputs[0] in widths and node.attributes.get("keepdims", 1) == 1 else None
 
 
+def _trees(node: Node, widths: Widths, _: Constants) -> int | None:
+    targets = node.attributes.get("n_targets", 1)
+    return targets if node.inputs[0] in widths and isinstance(targets, int) else None
+
+
 _RULES: Mapping[str, Callable[[Node, Widths, Constants], int | None]] = {
     "ArrayFeatureExtractor": _picked,
     "Concat": _concat,
@@ -99,4 +104,5 @@ _RULES: Mapping[str, Callable[[Node, Widths, Constants], int | None]] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
     "Reshape": _reshape,
+    "TreeEnsemble": _trees,
 }

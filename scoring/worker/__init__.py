@@ -17,5 +17,16 @@
 ``heartbeat``      the thread that says what this worker is doing; ``status`` is the hot thread's part of it
 ``watchdog``       ends a process whose hot thread hangs in a call of the client
 ``process``        puts these together, and ends them in order
+``life``           a worker's process from its settings to its exit status; ``ending`` has the statuses
+``slot``           what a process has to itself on its host: its slot, and a core
+
+``supervisor``     keeps the workers of a host running; ``supervising`` puts it together
+``child``          a supervised worker; ``lifeline`` ties it to its supervisor
+``systemd``        tells systemd how the supervisor is
+
+``metrics``        what is counted and timed; ``lag`` how far behind each partition is
+``readiness``      is this worker alive, is it ready; ``watched`` gathers what that needs
+``endpoint``       serves /metrics, /livez and /readyz; ``exposition`` puts the numbers into Prometheus's words
+``fleet``          all workers at a glance, for ``baton top``
 =================  ===================================================================================
 """

@@ -173,6 +173,7 @@ class Assignment:
         be undone, so scoring goes on with the oldest record there is; but it is said, in the log and the heartbeat.
         """
         low, high = self._consumer.get_watermark_offsets(_place(partition), ADMISSION_TIMEOUT_S, cached=False)
+        partition.end = high
         if committed < 0 or low <= committed <= high:
             return committed if committed >= 0 else low
         partition.gone = max(1, low - committed)

@@ -4,12 +4,19 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 
+from scoring.contract.errors import ConfigurationError
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
+from scoring.log import library_log
 from scoring.settings import Settings
 
 ClientSettings = dict[str, Any]
+
+# Of an answer of the broker's no more than this is held at a time, however much the queue may take.
+_FETCH_MAXIMUM_BYTES = 50 * 2**20
+# Outputs that wait to be sent: a micro-batch's worth of the largest records would else be a gigabyte.
+_SEND_QUEUE_KBYTES = 65_536
 
 
 class Clients(msgspec.Struct, frozen=True):
@@ -24,6 +31,41 @@ def worker_id(settings: Settings) -> str:
     return f"{settings.deployment}/{settings.slot}"
 
 
+def check_options(settings: Settings) -> None:
+    """Ask the client whether it knows all options that are set, before a worker starts.
+
+    Raises:
+        ConfigurationError: lists every option that it refuses, in its own words.
+    """
+    left = {name: value for name, value in settings.need_kafka().items() if name != "bootstrap.servers"}
+    refused = []
+    while left and (error := _refusal(left)) is not None:
+        # The client may know the option by another name than the one it was given.
+        to_blame = [name for name, value in left.items() if _refusal({name: value}) == error]
+        refused.append(": ".join((*to_blame, error)))
+        if not to_blame:  # it takes several to be wrong together
+            break
+        for name in to_blame:
+            del left[name]
+    if refused:
+        raise ConfigurationError("BATON_KAFKA_OPTIONS: " + "; ".join(refused))
+
+
+def _refusal(options: ClientSettings) -> str | None:
+    try:
+        Producer({**options, "log_level": 0})  # it knows no broker, so it connects to none
+    except KafkaException as error:
+        return str(error.args[0].str())
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _shared(settings: Settings) -> ClientSettings:
+    """What every client is told: how to reach the broker, and to log as we do (warnings and worse)."""
+    return {"log_level": 4, **settings.need_kafka(), "logger": library_log("kafka.client")}
+
+
 def consumer_settings(settings: Settings) -> ClientSettings:
     """The group member that reads input topics.
 
@@ -31,7 +73,7 @@ def consumer_settings(settings: Settings) -> ClientSettings:
     rebalance (protocol B, B.7).
     """
     return {
-        **settings.need_kafka(),
+        **_shared(settings),
         "client.id": f"baton-{worker_id(settings)}",
         "group.id": f"baton-{settings.deployment}",
         "group.instance.id": f"{settings.deployment}-{settings.slot}",  # the broker allows no slash in it
@@ -45,7 +87,8 @@ def consumer_settings(settings: Settings) -> ClientSettings:
         "fetch.wait.max.ms": 100,
         "fetch.queue.backoff.ms": 5,
         "queued.min.messages": 20_000,
-        "queued.max.messages.kbytes": 16_384,
+        "queued.max.messages.kbytes": settings.queued_kbytes,
+        "fetch.max.bytes": min(settings.queued_kbytes * 1_024, _FETCH_MAXIMUM_BYTES),
     }
 
 
@@ -62,7 +105,7 @@ def producer_settings(settings: Settings, turn: int) -> ClientSettings:
             "transaction.timeout.ms": settings.transaction_timeout_ms,
         }
     return {
-        **{name: value for name, value in settings.need_kafka().items() if not name.startswith("transaction")},
+        **{name: value for name, value in _shared(settings).items() if not name.startswith("transaction")},
         "client.id": f"baton-{worker_id(settings)}-{turn}",
         **kind,
         "message.max.bytes": OUTPUT_MAXIMUM_BYTES,
@@ -70,13 +113,14 @@ def producer_settings(settings: Settings, turn: int) -> ClientSettings:
         "batch.num.messages": 10_000,
         "batch.size": 1_000_000,
         "queue.buffering.max.messages": 1_000_000,
+        "queue.buffering.max.kbytes": _SEND_QUEUE_KBYTES,
     }
 
 
 def heartbeat_settings(settings: Settings) -> ClientSettings:
     """The producer of heartbeats: without transactions (an open one would hide everybody's later records)."""
     return {
-        **settings.need_kafka(),
+        **_shared(settings),
         "client.id": f"baton-{worker_id(settings)}-heartbeat",
         "enable.idempotence": False,
         "acks": "all",
@@ -88,7 +132,7 @@ def heartbeat_settings(settings: Settings) -> ClientSettings:
 def follower_settings(settings: Settings) -> ClientSettings:
     """The reader of notices: every worker reads all of them, so it commits nothing."""
     return {
-        **settings.need_kafka(),
+        **_shared(settings),
         "client.id": f"baton-{worker_id(settings)}-notices",
         "group.id": f"baton-notices-{worker_id(settings)}",
         "enable.auto.commit": False,
@@ -96,4 +140,14 @@ def follower_settings(settings: Settings) -> ClientSettings:
         "isolation.level": "read_committed",
         "enable.partition.eof": True,
         "fetch.wait.max.ms": 100,
+    }
+
+
+def lookup_settings(settings: Settings) -> ClientSettings:
+    """The reader of a topic that is kept in memory for lookups: it reads all of it at each start."""
+    return {
+        **follower_settings(settings),
+        "client.id": f"baton-{worker_id(settings)}-lookups",
+        "group.id": f"baton-lookups-{worker_id(settings)}",
+        "queued.max.messages.kbytes": 8_192,
     }

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from scoring.worker.delivery import Delivery
 from scoring.worker.emit import Output
+from scoring.worker.metrics import COMMIT, FLUSH, Tally
 from scoring.worker.models import Pending
 from scoring.worker.policy import Remedy, kafka_error
 
@@ -45,6 +46,7 @@ class Transaction(msgspec.Struct, frozen=True, eq=False):
         group: the group metadata captured when the batch was consumed.
         settles: whom its acknowledgements settle.
         acknowledgements: those that are produced only after the outputs were flushed.
+        tallies: what it makes of the models' records, counted once it is committed.
     """
 
     producer: Producer
@@ -52,6 +54,7 @@ class Transaction(msgspec.Struct, frozen=True, eq=False):
     group: Any
     settles: tuple[Pending, ...] = ()
     acknowledgements: Sequence[Output] = ()
+    tallies: Sequence[Tally] = ()
 
 
 class Event(msgspec.Struct, frozen=True, eq=False):
@@ -63,6 +66,10 @@ class Event(msgspec.Struct, frozen=True, eq=False):
     must_exit: bool = False
 
 
+def untimed(_stage: str, _took_s: float) -> None:
+    """A time that nobody keeps."""
+
+
 class Committer:
     """Runs the committer thread.
 
@@ -70,14 +77,20 @@ class Committer:
         delivery: the calls that make a micro-batch final.
         abandoned: asked between two tries of a call that cannot get through; true gives the transaction up, for a
             worker that was told to stop while the broker is away.
+        timed: told how long flushing and committing a transaction took, in seconds.
     """
 
     def __init__(
-        self, delivery: Delivery, abandoned: Callable[[], bool], clock_s: Callable[[], float] = time.monotonic
+        self,
+        delivery: Delivery,
+        abandoned: Callable[[], bool],
+        clock_s: Callable[[], float] = time.monotonic,
+        timed: Callable[[str, float], None] = untimed,
     ) -> None:
         self._delivery = delivery
         self._abandoned = abandoned
         self._clock_s = clock_s
+        self._timed = timed
         self._called_at_s: float | None = None
         self._transactions: SimpleQueue[Transaction | None] = SimpleQueue()
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -133,15 +146,19 @@ class Committer:
 
     def _commit(self, transaction: Transaction) -> None:
         producer, offsets, group = transaction.producer, transaction.offsets, transaction.group
+        began_s = self._clock_s()
         self._flush(producer)
         if transaction.acknowledgements:
             produce(producer, transaction.acknowledgements)
             self._flush(producer)
         self._events.put(Event(Stage.FLUSHED, transaction))
+        flushed_s = self._clock_s()
+        self._timed(FLUSH, flushed_s - began_s)
         self._repeat(lambda: self._delivery.send_offsets(producer, offsets, group, CALL_TIMEOUT_S))
         self._give_way()
         self._repeat(lambda: self._delivery.commit(producer, offsets, CALL_TIMEOUT_S))
         self._events.put(Event(Stage.COMMITTED, transaction))
+        self._timed(COMMIT, self._clock_s() - flushed_s)
 
     def _flush(self, producer: Producer) -> None:
         while self._call(lambda: producer.flush(CALL_TIMEOUT_S)):

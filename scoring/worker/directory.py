@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import structlog
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, TopicDescription
 
 from scoring.contract.errors import ConfigurationError, Unavailable
+from scoring.contract.features import FeatureSchema, TopicLookup
+from scoring.contract.lookup import OnOutage
 from scoring.contract.manifest import Topics
 from scoring.lookups.port import LookupSource
 from scoring.scorer.scorer import Scorer
@@ -93,4 +96,13 @@ class Surroundings:
         self._directory.check(scorer.manifest.topics)
         if scorer.schema.lookups:
             decoded = scorer.decode([row.message for row in scorer.bundle.golden])
-            self._lookups.resolve(scorer.schema, decoded.columns, len(decoded.rows))
+            self._lookups.resolve(_patient(scorer.schema), decoded.columns, len(decoded.rows))
+
+
+def _patient(schema: FeatureSchema) -> FeatureSchema:
+    """Whatever is done while a topic is away, it is read to its end before the first record is scored."""
+    lookups = (
+        msgspec.structs.replace(lookup, on_outage=OnOutage.WAIT) if isinstance(lookup, TopicLookup) else lookup
+        for lookup in schema.lookups
+    )
+    return msgspec.structs.replace(schema, lookups=tuple(lookups))

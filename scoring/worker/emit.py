@@ -11,6 +11,7 @@ from scoring.contract.acknowledgement import Position
 from scoring.contract.clock import rfc3339
 from scoring.contract.dead_letter import REFERENCE_HEADER, DeadLetter, Reason, record_size_bytes, refer
 from scoring.contract.encoder import Columns, Floats
+from scoring.contract.features import FrozenLookup
 from scoring.contract.manifest import Manifest
 from scoring.contract.prediction import CORRELATION_HEADERS
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
@@ -61,6 +62,7 @@ class Emitter:
         self._lookups = [
             (lookup.name, [(field.name, f"{lookup.name}.{field.name}", json_columns.values) for field in lookup.fields])
             for lookup in manifest.schema.lookups
+            if not isinstance(lookup, FrozenLookup)  # the bundle holds what those say
         ]
 
     def predictions(

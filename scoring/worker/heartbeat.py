@@ -36,15 +36,7 @@ def merge(scoring: ModelStatus | None, phase: Phase) -> ModelStatus:
 
 
 def _with(status: ModelStatus, state: State, phase: Phase) -> ModelStatus:
-    return ModelStatus(
-        state=state,
-        sequence=status.sequence,
-        version=status.version,
-        pending=phase.pending,
-        reason=phase.reason,
-        positions=status.positions,
-        lag=status.lag,
-    )
+    return msgspec.structs.replace(status, state=state, pending=phase.pending, reason=phase.reason)
 
 
 class HeartbeatSender:

@@ -1,6 +1,8 @@
 """The intake: one micro-batch with what has to be captured at the very moment it is consumed (protocol B.2)."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import lt
 from typing import Any, cast
 
 import msgspec
@@ -48,7 +50,8 @@ def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_
     Records of partitions that are not admitted are left out: admission will seek to their committed offsets.
 
     Raises:
-        BatchFailed: a partition's next record is gone; admission finds out what is left.
+        BatchFailed: a partition's next record is gone, or the client went back to earlier ones; admission finds out
+            what is left, and where to go on.
         MustExit: the consumer cannot go on.
     """
     first = consumer.poll(wait_s)
@@ -69,7 +72,34 @@ def sort(messages: Sequence[Message], partitions: Partitions, group: Any) -> Bat
         messages = [message for message, place in zip(messages, places, strict=True) if place not in strangers]
         return sort(messages, partitions, group)
     first = dict(zip(reversed(places), reversed(offsets), strict=True))
+    _require_order(places, offsets, partitions)
     return Batch(_by_topic(messages, places), first, {place: offset + 1 for place, offset in last.items()}, group)
+
+
+def _require_order(places: Sequence[Place], offsets: Sequence[int], partitions: Partitions) -> None:
+    """No record may stand before one that was taken already.
+
+    Seen with librdkafka 2.16 on a slow broker: a partition that was admitted and scored went back to its oldest record
+    by itself, and all since then would have been scored again. Perhaps the client's own question for the start of a new
+    assignment is answered after admission's seek; whatever it is, a record taken before is never taken again.
+
+    Raises:
+        BatchFailed: a partition's position went back.
+    """
+    reached: dict[Place, int] = {}
+    begin = 0
+    for place, run in groupby(places):
+        own = offsets[begin : begin + len(list(run))]
+        begin += len(own)
+        due = reached[place] + 1 if place in reached else _due(partitions, place)
+        if own[0] < due or not all(map(lt, own, own[1:])):
+            raise BatchFailed(f"{place[0]}/{place[1]}: the client went back, {due} was due and {own[0]} came")
+        reached[place] = own[-1]
+
+
+def _due(partitions: Partitions, place: Place) -> int:
+    partition = partitions.get(*place)
+    return 0 if partition is None else partition.next_offset or 0
 
 
 def _by_topic(messages: Sequence[Message], places: Sequence[Place]) -> dict[str, list[Message]]:

@@ -26,12 +26,15 @@ from scoring.worker.committer import Transaction
 from scoring.worker.emit import Output
 from scoring.worker.fetching import Fetching
 from scoring.worker.intake import Batch, take
-from scoring.worker.models import ModelTable, Pending
+from scoring.worker.lag import Lags
+from scoring.worker.metrics import CONSUME, PRODUCE, Metrics, Tally, tally
+from scoring.worker.models import Active, ModelTable, Pending
 from scoring.worker.partitions import Partition, Pause, Place
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import Backoff, BatchFailed, MustExit, because
+from scoring.worker.readiness import Report
 from scoring.worker.scoring_step import outputs_of
-from scoring.worker.status import position, statuses
+from scoring.worker.status import position, report_of, statuses
 
 IDLE_WAIT_S = 0.05
 STATUS_INTERVAL_S = 0.5
@@ -48,6 +51,7 @@ class Loop:
         stopping: true once the worker was told to stop.
         breaker: when a topic's records are no longer taken, for too many become dead letters.
         beat: called at each turn.
+        metrics: where everything is counted and timed.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Loop:
         stopping: Callable[[], bool],
         breaker: Limits | None = None,
         beat: Callable[[], None] = lambda: None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._consumer = consumer
         self._pipeline = pipeline
@@ -76,6 +81,8 @@ class Loop:
         self._maximum_batch_records = maximum_batch_records
         self._stopping = stopping
         self._beat = beat
+        self._metrics = metrics or Metrics()
+        self._lags = Lags()
         self._models = ModelTable()
         self._assignment = Assignment(consumer, self._models, topics, fetching.refused)
         self._partitions = self._assignment.partitions
@@ -86,6 +93,7 @@ class Loop:
         self._breakers: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(breaker or Limits()))
         self._status_at_s = 0.0
         self.status: Mapping[str, ModelStatus] = {}
+        self.report = Report()
 
     def run(self) -> None:
         """Score until told to stop, then commit what is in flight.
@@ -109,21 +117,28 @@ class Loop:
     def _turn(self) -> None:
         self._beat()
         self._between_batches()
+        self._metrics.begin()
         batch = take(self._consumer, self._partitions, self._maximum_batch_records, IDLE_WAIT_S)
+        self._metrics.lap(CONSUME)
         if self._partitions.rebalanced:
             self._recover("rebalance")
             return
-        outputs = self._score(batch)
+        outputs, tallies = self._score(batch)
         due = self._due(batch)
         if outputs or due:
-            self._commit(batch, outputs, due)
+            self._commit(batch, outputs, due, tallies)
+            self._metrics.lap(PRODUCE)
+        if outputs:
+            self._metrics.end(len(outputs))
+            self._lags.scored(batch.by_topic, batch.following)
 
     # --- one micro-batch ------------------------------------------------------------------------------------------
 
-    def _score(self, batch: Batch) -> list[Output]:
-        """Decode, enrich, encode, score: one output per record that stays in the batch."""
+    def _score(self, batch: Batch) -> tuple[list[Output], list[Tally]]:
+        """Decode, enrich, encode, score: one output per record that stays in the batch, and what is to be counted."""
         now = datetime.now(UTC)
         outputs: list[Output] = []
+        tallies: list[Tally] = []
         for topic, messages in list(batch.by_topic.items()):
             active = self._models.of_topic(topic)
             topic_id = next((p.topic_id for p in self._partitions.of_topic(topic) if p.topic_id), None)
@@ -140,24 +155,26 @@ class Loop:
             breaker = self._breakers[topic]
             if breaker.admits(len(found), letters):
                 outputs += found
+                tallies.append(tally(active.model, messages, found, letters))
             else:
                 wait_s = _PROBES.wait_s(breaker.probes)
                 self._put_back(batch, topic, Pause.BREAKER, wait_s, f"{letters} dead letters in {len(found)} records")
-        return outputs
+        return outputs, tallies
 
     def _put_back(self, batch: Batch, topic: str, why: Pause, wait_s: float, error: str) -> None:
         """One model's records wait, those of the others do not (promise 9)."""
         log.warning("batch.put_back", topic=topic, why=why.value, wait_s=wait_s, error=error)
+        self._metrics.put_back[topic, why.code] += 1
         self._assignment.put_back(batch.take_out(topic), why, wait_s)
 
-    def _commit(self, batch: Batch, outputs: list[Output], due: list[Pending]) -> None:
+    def _commit(self, batch: Batch, outputs: list[Output], due: list[Pending], tallies: list[Tally]) -> None:
         """Emit and commit: outputs, acknowledgements and offsets in one transaction."""
         producer = self._pipeline.begin()
         self._pipeline.produce(producer, outputs)
         said = [self._sealed(self._acknowledgement(pending, batch)) for pending in due]
         self._sent.update(due)
         offsets = [self._offset(place, offset) for place, offset in batch.following.items()]
-        self._pipeline.hand_over(Transaction(producer, offsets, batch.group, tuple(due), said))
+        self._pipeline.hand_over(Transaction(producer, offsets, batch.group, tuple(due), said, tallies))
         for (topic, number), offset in batch.following.items():
             partition = self._partitions.get(topic, number)
             if partition is not None:
@@ -224,11 +241,15 @@ class Loop:
     def _take_in(self) -> None:
         """Swap to the bundles that are ready; commit the records of a model that was retired, and take no more."""
         while not self._fetching.arrivals.empty():
+            began_s = time.perf_counter()
             arrival = self._fetching.arrivals.get()
+            if isinstance(arrival, Active):
+                arrival.scorer.lap = self._metrics.lap
             self._models.apply(arrival)
             for partition in self._own(arrival.model):  # what the one before could not score this one may
                 if Pause.BREAKER in partition.pauses:
                     partition.not_before_s = 0.0
+            self._metrics.swap_pause.observe(time.perf_counter() - began_s)
         if any(p.admitted and self._models.of_topic(p.topic) is None for p in self._partitions.all()):
             self._pipeline.drain()
             self._settle()
@@ -238,6 +259,7 @@ class Loop:
         """What was acknowledged in committed transactions is live from now on, and remembered."""
         for transaction in self._pipeline.committed:
             self._failures = 0
+            self._metrics.committed(transaction.tallies)
             for pending in transaction.settles:
                 self._sent.discard(pending)
                 self._fetching.settled(pending)
@@ -252,6 +274,8 @@ class Loop:
         """Abort what is in flight, discard what was fetched, go back to the committed offsets (B.5, B.6)."""
         log.warning("batch.recovering", why=why, wait_s=wait_s)
         self._pipeline.abort()
+        self._metrics.recoveries["rebalance" if why == "rebalance" else "failure"] += 1
+        self._metrics.transactions["aborted"] = self._pipeline.aborted
         self._settle()
         self._sent.clear()
         self._assignment.go_back(wait_s)
@@ -275,12 +299,19 @@ class Loop:
         now_s = time.monotonic()
         if now_s >= self._status_at_s:
             self._status_at_s = now_s + STATUS_INTERVAL_S
-            self.status = statuses(self._models, self._partitions, self._lag)
+            lags = self._lags.measure(self._partitions.all(), self._end)
+            self.status = statuses(self._models, self._partitions, lags)
+            self.report = report_of(self._models, self._partitions, lags)
 
-    def _lag(self, partition: Partition) -> int | None:
+    def _end(self, partition: Partition) -> int | None:
+        """The offset behind a partition's last record, as far as this worker was told; None before it was."""
         place = TopicPartition(partition.topic, partition.partition)
         try:
             _, high = self._consumer.get_watermark_offsets(place, cached=True)
+            (passed,) = self._consumer.position([place])
         except KafkaException:
-            return None
-        return max(0, high - (partition.next_offset or 0)) if high >= 0 else None
+            return partition.end
+        end = max(high, partition.end or 0)
+        if partition.admitted and 0 <= end <= passed.offset:
+            return partition.next_offset  # behind it there are only markers of transactions
+        return end if high >= 0 else partition.end

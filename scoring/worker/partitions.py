@@ -26,6 +26,11 @@ class Pause(Enum):
     BREAKER = "nearly all of its records would become dead letters; mend their producer, or promote a model that fits"
     NO_OUTPUT = "the topics of predictions or dead letters have no such partition; add it there too"
 
+    @property
+    def code(self) -> str:
+        """Its stable name, for metrics and machines."""
+        return self.name.lower().replace("_", "-")
+
 
 class Partition(msgspec.Struct):
     """One assigned partition.
@@ -37,6 +42,7 @@ class Partition(msgspec.Struct):
         not_before_s: when it may be admitted again at the earliest, on the monotonic clock.
         unreadable: how often in a row its committed offset could not be read.
         gone: records that the topic no longer held when they were due, so that nobody can score them.
+        end: the offset behind its last record when that was last asked for; None before.
     """
 
     topic: str
@@ -47,6 +53,7 @@ class Partition(msgspec.Struct):
     not_before_s: float = 0.0
     unreadable: int = 0
     gone: int = 0
+    end: int | None = None
     pauses: set[Pause] = msgspec.field(default_factory=lambda: {Pause.UNREAD})
 
     @property

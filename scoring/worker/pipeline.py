@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from confluent_kafka import KafkaException, Producer
 
-from scoring.worker.committer import CALL_TIMEOUT_S, Committer, Event, Result, Stage, Transaction, produce
+from scoring.worker.committer import CALL_TIMEOUT_S, Committer, Event, Result, Stage, Transaction, produce, untimed
 from scoring.worker.delivery import Delivery
 from scoring.worker.emit import Output
 from scoring.worker.policy import BatchFailed, MustExit, Remedy, because, kafka_error
@@ -26,6 +26,11 @@ class Pipeline:
         delivery: the calls that make a micro-batch final.
         abandoned: true gives up on calls that cannot get through, for a worker that was told to stop.
         beat: called while waiting, to say that this is a wait and no hang.
+        timed: told how long flushing and committing a transaction took, in seconds.
+
+    Attributes:
+        committed: what was committed since the loop last took note.
+        aborted: how many transactions were aborted since the start.
     """
 
     def __init__(
@@ -34,17 +39,19 @@ class Pipeline:
         delivery: Delivery,
         abandoned: Callable[[], bool],
         beat: Callable[[], None] = lambda: None,
+        timed: Callable[[str, float], None] = untimed,
     ) -> None:
         self._producers = producers
         self._delivery = delivery
         self._abandoned = abandoned
         self._beat = beat
-        self._committer = Committer(delivery, abandoned)
+        self._committer = Committer(delivery, abandoned, timed=timed)
         self._submitted: list[Transaction] = []
         self._unflushed: Transaction | None = None
         self._open: Producer | None = None
         self._turn = 0
         self.committed: list[Transaction] = []
+        self.aborted = 0
 
     def start(self) -> None:
         """Start the committer thread."""
@@ -159,10 +166,13 @@ class Pipeline:
         while True:
             self._beat()
             try:
-                return self._delivery.abort(producer, CALL_TIMEOUT_S)
+                self._delivery.abort(producer, CALL_TIMEOUT_S)
             except KafkaException as error:
                 if self._delivery.remedy(kafka_error(error)) is not Remedy.REPEAT or self._abandoned():
                     raise MustExit(f"a transaction cannot be aborted: {because(error)}") from error
+            else:
+                self.aborted += 1
+                return
 
     def _wait(self) -> None:
         event = self._next_event()

@@ -1,27 +1,30 @@
 """One worker process: its parts are put together here, and ended in order."""
 
-import signal
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable
+from functools import partial
 from uuid import uuid4
 
+import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaException, Producer
 
-from scoring.contract.errors import Rejection
-from scoring.contract.heartbeat import ModelStatus
+from scoring.contract.features import TableLookup
 from scoring.log import identify
+from scoring.lookups.sources import Sources
 from scoring.lookups.sql import SqlLookups
+from scoring.lookups.topic import TopicLookups
 from scoring.scorer.trial import TrialLimits
 from scoring.settings import Settings
 from scoring.worker.breaker import Limits
 from scoring.worker.cache import Cache
 from scoring.worker.clients import (
     Clients,
+    check_options,
     consumer_settings,
     follower_settings,
     heartbeat_settings,
+    lookup_settings,
     producer_settings,
     worker_id,
 )
@@ -30,79 +33,76 @@ from scoring.worker.directory import Surroundings, TopicDirectory
 from scoring.worker.fetch_process import FetchProcess
 from scoring.worker.fetching import Fetching
 from scoring.worker.follower import Follower
-from scoring.worker.heartbeat import HeartbeatSender, merge
+from scoring.worker.heartbeat import HeartbeatSender
 from scoring.worker.loop import Loop
+from scoring.worker.metrics import Metrics
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import Backoff, Remedy, kafka_error, remedy
+from scoring.worker.slot import Held, hold_slot, take_core
+from scoring.worker.stop import STOP_PATIENCE_S, Stop, stop_on_signals
 from scoring.worker.watchdog import Watchdog
+from scoring.worker.watched import Watched, endpoint_of
 
-STOP_PATIENCE_S = 30.0
+__all__ = ["STOP_PATIENCE_S", "Stop", "Surrounding", "run_worker", "stop_on_signals"]
+
 INITIALISE_TIMEOUT_S = 10.0
 log = structlog.get_logger()
 
 
-class Stop:
-    """Whether, and since when, the worker was told to stop."""
+class Surrounding(msgspec.Struct, frozen=True, kw_only=True):
+    """What starts a worker and looks after it.
 
-    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._clock_s = clock_s
-        self._since_s: float | None = None
+    Attributes:
+        say: called every second while the hot thread comes round.
+        restarts: how often this slot was started before.
+        pinned: whether the worker keeps to a core of its own, where there is one.
+    """
 
-    def request(self) -> None:
-        """Tell the worker to stop; the first time counts. Takes no lock, so it is safe in a signal handler."""
-        if self._since_s is None:
-            self._since_s = self._clock_s()
-
-    def requested(self) -> bool:
-        """Whether it was told to stop."""
-        return self._since_s is not None
-
-    def overdue(self) -> bool:
-        """Whether it has been stopping for too long, so that calls that cannot get through are given up."""
-        return self._since_s is not None and self._clock_s() - self._since_s > STOP_PATIENCE_S
-
-    def wait(self, seconds: float) -> bool:
-        """Wait; true soon after it was told to stop."""
-        until_s = self._clock_s() + seconds
-        while not self.requested() and self._clock_s() < until_s:
-            time.sleep(min(0.1, seconds))
-        return self.requested()
+    say: Callable[[], None] = lambda: None
+    restarts: int = 0
+    pinned: bool = False
 
 
-@contextmanager
-def stop_on_signals(stop: Stop) -> Iterator[None]:
-    """SIGTERM and SIGINT ask the worker to stop after the micro-batch in hand."""
-    previous = {number: signal.signal(number, lambda *_: stop.request()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -> None:
+def run_worker(
+    settings: Settings, stop: Stop, clients: Clients | None = None, surrounding: Surrounding | None = None
+) -> None:
     """Run the worker until it is told to stop.
 
     Raises:
-        ConfigurationError: a setting is missing or wrong.
+        ConfigurationError: settings are missing or wrong, all of which it lists; or the slot is taken on this host.
         MustExit: the process cannot go on; a fresh one has to start.
     """
-    made = clients or Clients()
-    worker, instance, keyring = worker_id(settings), uuid4().hex, settings.need_keyring()
+    settings.check_worker(partial(check_options, settings))
+    around = surrounding or Surrounding()
+    worker, instance = worker_id(settings), uuid4().hex
     identify(worker=worker, instance=instance)
-    directory, fetch_process = TopicDirectory(settings.need_kafka()), _fetch_process(settings)
-    fetching = _fetching(settings, directory, fetch_process)
+    slot = hold_slot(settings.need_cache_dir(), worker)
+    cores, core = _pinned(settings) if around.pinned else (frozenset(), None)
+    try:
+        _run(settings, stop, clients or Clients(), around, instance, cores)
+    finally:
+        for held in (core, slot):
+            if held is not None:
+                held.release()
+
+
+def _run(
+    settings: Settings, stop: Stop, made: Clients, around: Surrounding, instance: str, cores: frozenset[int]
+) -> None:
+    """Put the parts together, run them, and end them in order."""
+    worker, keyring = worker_id(settings), settings.need_keyring()
+    metrics = Metrics()
+    watchdog = Watchdog(limit_s=settings.hang_limit_s, say=around.say)
+    directory, fetch_process = TopicDirectory(settings.need_kafka()), _fetch_process(settings, cores)
+    topic_lookups = TopicLookups(lambda: made.consumer(lookup_settings(settings)))
+    fetching = _fetching(settings, directory, fetch_process, topic_lookups)
     consumer, delivery, producers = _delivery(settings, made)
-    # Before subscribing: that fences both of a predecessor's ids (protocol B.1).
-    if isinstance(delivery, ExactlyOnce) and not _initialised(producers, stop):
-        return
-    watchdog = Watchdog()
-    pipeline = Pipeline(producers, delivery, stop.overdue, watchdog.beat)
+    pipeline = Pipeline(producers, delivery, stop.overdue, watchdog.beat, metrics.timed)
     loop = Loop(
         consumer=consumer,
         pipeline=pipeline,
         fetching=fetching,
-        lookups=SqlLookups(settings.need_connection),
+        lookups=_lookups(settings, topic_lookups),
         keyring=keyring,
         topics=directory,
         worker=worker,
@@ -111,6 +111,7 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
         stopping=stop.requested,
         breaker=Limits(settings.breaker_share, settings.breaker_window_records),
         beat=watchdog.beat,
+        metrics=metrics,
     )
     follower = Follower(
         lambda: made.consumer(follower_settings(settings)),
@@ -119,17 +120,25 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
         lambda: fetching.memory.ledger,
         fetching.caught_up,
     )
+    watched = Watched(loop=loop, fetching=fetching, follower=follower, metrics=metrics, silent_s=watchdog.silent_s)
     heartbeat = HeartbeatSender(
         producer=made.producer(heartbeat_settings(settings)),
         keyring=keyring,
         worker=worker,
         instance=instance,
-        status=lambda: _statuses(loop, fetching),
+        status=watched.statuses,
         ledger=lambda: fetching.memory.ledger,
-        rejected=lambda: _rejected(follower, fetching),
+        rejected=watched.rejected,
     )
-    log.info("worker.started", models=list(settings.need_models()))
-    for thread in (pipeline, fetching, follower, heartbeat, watchdog):
+    endpoint = endpoint_of(settings, watched, instance, around.restarts)
+    watchdog.start()
+    if endpoint is not None:  # it answers that this worker is alive also while the broker is away
+        endpoint.start()
+    # Before subscribing: that fences both of a predecessor's ids (protocol B.1).
+    if isinstance(delivery, ExactlyOnce) and not _initialised(producers, stop, watchdog.beat):
+        return
+    log.info("worker.started", models=list(settings.need_models()), restarts=around.restarts)
+    for thread in (pipeline, fetching, follower, heartbeat):
         thread.start()
     try:
         loop.run()
@@ -140,39 +149,55 @@ def run_worker(settings: Settings, stop: Stop, clients: Clients | None = None) -
     fetching.stop()
     pipeline.close()
     loop.close()
+    topic_lookups.close()
     heartbeat.stop(left=True)
+    if endpoint is not None:
+        endpoint.stop()
     watchdog.stop()
 
 
-def _fetching(settings: Settings, directory: TopicDirectory, fetch_process: FetchProcess) -> Fetching:
+def _pinned(settings: Settings) -> tuple[frozenset[int], Held | None]:
+    """Keep this thread, and those that it starts, to a core that no other worker of this host keeps to.
+
+    Returns:
+        every core that this process might use, and what holds its own; None where there was none left.
+    """
+    cores = frozenset(os.sched_getaffinity(0))
+    taken = take_core(settings.need_cache_dir(), cores)
+    if taken is None:
+        log.warning("core.none_left", cores=len(cores))
+        return cores, None
+    core, held = taken
+    os.sched_setaffinity(0, {core})
+    log.info("core.taken", core=core)
+    return cores, held
+
+
+def _lookups(settings: Settings, topic_lookups: TopicLookups) -> Sources:
+    """Where looked-up values come from, for one thread: what is in memory is shared."""
+    return Sources(SqlLookups(settings.need_connection, kinds=(TableLookup,)), topic_lookups)
+
+
+def _fetching(
+    settings: Settings, directory: TopicDirectory, fetch_process: FetchProcess, topic_lookups: TopicLookups
+) -> Fetching:
     return Fetching(
         models=settings.need_models(),
         cache=Cache(settings.need_cache_dir(), worker_id(settings)),
         fetch=fetch_process.fetch,
         trial=fetch_process.try_bundle,
-        check=Surroundings(directory, SqlLookups(settings.need_connection)).check,  # lookups of its thread's own
+        check=Surroundings(directory, _lookups(settings, topic_lookups)).check,
     )
 
 
-def _fetch_process(settings: Settings) -> FetchProcess:
+def _fetch_process(settings: Settings, cores: frozenset[int]) -> FetchProcess:
     limits = TrialLimits(
         memory_bytes=settings.trial_memory_bytes,
         processor_s=settings.trial_processor_s,
         # Backfills score more at a time than a small micro-batch: never try less than that.
         records=max(settings.maximum_batch_records, TrialLimits().records),
     )
-    return FetchProcess(limits=limits)
-
-
-def _rejected(follower: Follower, fetching: Fetching) -> dict[str, int]:
-    """How many notices were not believed, by reason; the other thread may be counting meanwhile."""
-    foreign = {Rejection.OTHER_LEDGER.value: fetching.foreign} if fetching.foreign else {}
-    return {**follower.rejected.copy(), **foreign}
-
-
-def _statuses(loop: Loop, fetching: Fetching) -> dict[str, ModelStatus]:
-    scoring, phases = loop.status, dict(fetching.phases)
-    return {model: merge(scoring.get(model), phase) for model, phase in phases.items()}
+    return FetchProcess(limits=limits, cores=cores)
 
 
 def _delivery(
@@ -188,13 +213,15 @@ def _delivery(
     return delivery.consumer, delivery, producers
 
 
-def _initialised(producers: tuple[Producer, Producer], stop: Stop) -> bool:
+def _initialised(producers: tuple[Producer, Producer], stop: Stop, beat: Callable[[], None]) -> bool:
     """Call ``init_transactions`` on both; false when told to stop while the broker is not up."""
     backoff = Backoff(first_s=0.2, longest_s=5.0)
     for producer in producers:
         attempt = 0
         while not _initialise(producer):
             attempt += 1
+            beat()
+            producer.poll(0)  # the client's own words come this way
             log.warning("broker.waiting", attempt=attempt)
             if stop.wait(backoff.wait_s(attempt)):
                 return False

@@ -12,7 +12,9 @@ from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.lookups.port import LookupSource
 from scoring.scorer.decode import Failure
 from scoring.worker.emit import Origin, Output
+from scoring.worker.metrics import DECODE, EMIT, LOOK_UP
 from scoring.worker.models import Active
+from scoring.worker.screening import answered, screened
 
 log = structlog.get_logger()
 
@@ -46,9 +48,14 @@ def _outputs(
     active: Active, messages: Sequence[Message], topic_id: str, lookups: LookupSource, at: datetime
 ) -> list[Output]:
     scorer, emitter = active.scorer, active.emitter
-    decoded = scorer.decode([message.value() for message in messages])
-    rows, failures = decoded.rows, list(decoded.failures)
-    columns = {**decoded.columns, **lookups.resolve(scorer.schema, decoded.columns, len(rows))}
+    schema = scorer.schema
+    decoded = screened(scorer.decode([message.value() for message in messages]), messages, schema)
+    scorer.lap(DECODE)
+    fields, count = decoded.columns, len(decoded.rows)
+    looked_up = {**lookups.resolve(schema, fields, count), **scorer.frozen(fields, count)}
+    decoded = answered(decoded, looked_up, schema)
+    columns, rows, failures = decoded.columns, decoded.rows, list(decoded.failures)
+    scorer.lap(LOOK_UP)
     scores = scorer.score(columns, len(rows))
     decisions = scorer.decide(scores)
     decided = None if decisions is None else decisions.tolist()
@@ -67,6 +74,7 @@ def _outputs(
     for failure in failures:
         index, position = failure.index, origin.position(failure.index)
         outputs[index] = emitter.dead_letter(messages[index], position, failure.reason, failure.detail, at)
+    scorer.lap(EMIT)
     return [output for output in outputs if output is not None]
 
 

@@ -13,6 +13,7 @@ import structlog
 
 # After this the group has given up on a consumer that does not poll (max.poll.interval.ms), so nothing is lost by it.
 LIMIT_S = 300.0
+LOOK_EVERY_S = 1.0
 EXIT_AGAIN = 70
 log = structlog.get_logger()
 
@@ -22,6 +23,7 @@ class Watchdog:
 
     Args:
         end: ends the process at once, with an exit status.
+        say: called at each look that finds the hot thread well.
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class Watchdog:
         limit_s: float = LIMIT_S,
         clock_s: Callable[[], float] = time.monotonic,
         end: Callable[[int], object] = os._exit,
+        say: Callable[[], None] = lambda: None,
     ) -> None:
         self._limit_s = limit_s
+        self._say = say
         self._clock_s = clock_s
         self._end = end
         self._beat_s = clock_s()
@@ -51,13 +55,19 @@ class Watchdog:
         """The hot thread comes round, or waits knowingly."""
         self._beat_s = self._clock_s()
 
+    def silent_s(self) -> float:
+        """How long the hot thread was not heard of, in seconds."""
+        return self._clock_s() - self._beat_s
+
     def look(self) -> None:
-        """End the process if the hot thread was not heard of for too long."""
-        silent_s = self._clock_s() - self._beat_s
-        if silent_s > self._limit_s:
+        """End the process if the hot thread was not heard of for too long; else say that all is well."""
+        silent_s = self.silent_s()
+        if silent_s <= self._limit_s:
+            self._say()
+        else:
             log.critical("worker.must_exit", error=f"the hot thread did not come round for {silent_s:.0f} s")
             self._end(EXIT_AGAIN)
 
     def _run(self) -> None:
-        while not self._stopped.wait(self._limit_s / 20):
+        while not self._stopped.wait(min(LOOK_EVERY_S, self._limit_s / 20)):
             self.look()

@@ -54,7 +54,7 @@ def _stack(settings: StackSettings, say: Callable[[str], None] = print) -> Stack
 
 
 def _serves(settings: StackSettings) -> bool:
-    return answers_metadata(settings.kafka_bootstrap, timeout_s=5) and mlflow_ready(settings)
+    return answers_metadata({"bootstrap.servers": settings.kafka_bootstrap}, timeout_s=5) and mlflow_ready(settings)
 
 
 def _supervisor(settings: StackSettings) -> psutil.Process:
@@ -117,7 +117,8 @@ def test_what_died_is_started_again(running: StackSettings) -> None:
     before = read_states(running)[0]
     psutil.Process(before.pid).kill()
     deadline = time.monotonic() + 60
-    while not (all_running(read_states(running)) and answers_metadata(running.kafka_bootstrap, timeout_s=1)):
+    clients = {"bootstrap.servers": running.kafka_bootstrap}
+    while not (all_running(read_states(running)) and answers_metadata(clients, timeout_s=1)):
         assert time.monotonic() < deadline, "the broker was not restarted"
         time.sleep(0.1)
     assert read_states(running)[0].pid != before.pid
@@ -145,3 +146,32 @@ def test_a_process_that_ends_while_starting_is_shown_with_the_end_of_its_log(set
 def test_down_without_a_stack_does_nothing(settings: StackSettings) -> None:
     _stack(settings).down()
     assert not settings.state_dir.exists()
+
+
+def test_an_existing_kafka_is_used_in_place_of_a_broker_of_its_own(running: StackSettings, tmp_path: Path) -> None:
+    own, mlflow = free_ports(2)
+    variables = {
+        "BATON_STATE_DIR": str(tmp_path / "var"),
+        "BATON_KAFKA_PORT": str(own),
+        "BATON_MLFLOW_PORT": str(mlflow),
+        "BATON_KAFKA_BOOTSTRAP": running.kafka_bootstrap,
+    }
+    settings, said = read_settings(variables), list[str]()
+    try:
+        _stack(settings, said.append).up(COMPONENTS)
+        assert [state.name for state in read_states(settings)] == ["mlflow"]
+        assert any(f"the existing one at {running.kafka_bootstrap}" in line for line in said)
+        assert f"BATON_KAFKA_BOOTSTRAP={running.kafka_bootstrap}" in settings.environment_file.read_text()
+        _stack(settings).down()
+    finally:
+        end_marked_processes(settings.state_dir, grace_s=0)
+    assert answers_metadata({"bootstrap.servers": running.kafka_bootstrap}, timeout_s=5)
+
+
+def test_an_existing_kafka_that_does_not_answer_is_named_before_anything_starts(tmp_path: Path) -> None:
+    (nobody,) = free_ports(1)
+    variables = {"BATON_STATE_DIR": str(tmp_path / "var"), "BATON_KAFKA_BOOTSTRAP": f"127.0.0.1:{nobody}"}
+    settings = read_settings(variables)
+    with pytest.raises(StartError, match=f"no Kafka answers at 127.0.0.1:{nobody}"):
+        _stack(settings).up(COMPONENTS)
+    assert read_states(settings) == []

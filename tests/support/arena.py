@@ -130,6 +130,7 @@ class Arena:
             "BATON_SESSION_TIMEOUT_MS": str(self.session_timeout_ms),
             "BATON_TRANSACTION_TIMEOUT_MS": "2000",
             "BATON_MAXIMUM_BATCH_RECORDS": "256",
+            "BATON_METRICS_PORT": "0",  # the workers of several tests would want the same one
         }
 
     def start(self, slot: int = 0, plan: Mapping[str, object] | None = None) -> subprocess.Popen[bytes]:

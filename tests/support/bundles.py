@@ -1,13 +1,15 @@
 """Bundles made by hand: one small tree whose leaves tell which version scored."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
 from onnx import TensorProto, helper
 
-from scoring.contract.features import Category, Feature, FeatureSchema, Field, FieldType, HourOfDay, Number, TableLookup
+from scoring.contract.features import Category, Feature, FeatureSchema, Field, FieldType, HourOfDay, Lookup, Number
 from scoring.contract.golden import GoldenRow, encode_golden
 from scoring.contract.manifest import (
     FORMAT,
@@ -28,9 +30,10 @@ THRESHOLD = 0.5
 COLORS = ("blue", "green", "red")
 
 
-def small_schema(lookups: tuple[TableLookup, ...] = ()) -> FeatureSchema:
+def small_schema(lookups: tuple[Lookup, ...] = ()) -> FeatureSchema:
     """A key, an event time, a number, a word and whatever the lookups bring."""
-    extra = [Number(name=f"{lu.name}_{f.name}", of=f"{lu.name}.{f.name}") for lu in lookups for f in lu.fields]
+    numbers = [(lu.name, f.name) for lu in lookups for f in lu.fields if f.type is FieldType.NUMBER]
+    extra = [Number(name=f"{lookup}_{field}", of=f"{lookup}.{field}") for lookup, field in numbers]
     features: tuple[Feature, ...] = (
         Number(name="x", of="x"),
         Category(name="color", of="color", vocabulary=COLORS),
@@ -107,11 +110,13 @@ def make_bundle(
     schema: FeatureSchema | None = None,
     golden_error: float = 0.0,
     filler: str = "",
+    frozen: Mapping[str, bytes] = MappingProxyType({}),
 ) -> str:
     """Write the bundle whose predictions are ``score_of(version, …)``; returns the manifest's digest.
 
     Args:
         golden_error: added to the golden rows' expected output, for a bundle that must be refused.
+        frozen: the files of frozen lookups, by their names.
     """
     used = schema or small_schema()
     manifest = Manifest(
@@ -137,8 +142,8 @@ def make_bundle(
         files={},
     )
     graph = one_split_tree(version + 0.25, version + 0.75, len(used.features))
-    golden = _golden(manifest, graph, golden_error)
-    return write_bundle(folder, manifest, {MODEL_FILE: graph, GOLDEN_FILE: encode_golden(golden)})
+    golden = _golden(manifest, graph, golden_error, frozen)
+    return write_bundle(folder, manifest, {MODEL_FILE: graph, GOLDEN_FILE: encode_golden(golden), **frozen})
 
 
 def small_bundle(folder: Path, version: int = 1) -> Bundle:
@@ -146,9 +151,9 @@ def small_bundle(folder: Path, version: int = 1) -> Bundle:
     return open_bundle(folder, make_bundle(folder, version))
 
 
-def _golden(manifest: Manifest, graph: bytes, error: float) -> tuple[GoldenRow, ...]:
+def _golden(manifest: Manifest, graph: bytes, error: float, frozen: Mapping[str, bytes]) -> tuple[GoldenRow, ...]:
     messages = [msgspec.json.encode(small_record(number)) for number in range(20)]
-    scorer = Scorer(Bundle(Path(), manifest, "", graph, ()))
+    scorer = Scorer(Bundle(Path(), manifest, "", graph, (), frozen))
     columns = scorer.decode(messages).columns
     columns.update(lookup_columns(scorer, [{}] * len(messages)))
     scores = scorer.score(columns, len(messages)) + np.float64(error)

@@ -10,7 +10,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 
 from scoring.worker.emit import Output
 from scoring.worker.partitions import Place
@@ -167,6 +175,9 @@ class SimulatedConsumer:
             self.broker.call("consumer.watermarks", _names([place]))
         where = place.topic, place.partition
         return self.broker.oldest.get(where, 0), len(self.broker.inputs[where])
+
+    def position(self, places: Sequence[TopicPartition]) -> list[TopicPartition]:
+        return [TopicPartition(place.topic, place.partition, OFFSET_INVALID) for place in places]
 
     def consumer_group_metadata(self) -> str:
         return f"generation {self.generation}"

@@ -97,3 +97,61 @@ def test_options_must_be_a_flat_json_object(monkeypatch: pytest.MonkeyPatch, opt
     monkeypatch.setenv("BATON_KAFKA_OPTIONS", options)
     with pytest.raises(ConfigurationError, match=r"(?i)kafka_options"):
         read_settings()
+
+
+def test_secret_options_come_from_a_file_and_others_win_over_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "kafka.json"
+    path.write_text('{"sasl.password": "swordfish", "client.rack": "a"}')
+    monkeypatch.setenv("BATON_KAFKA_BOOTSTRAP", "broker:9092")
+    monkeypatch.setenv("BATON_KAFKA_OPTIONS", '{"client.rack": "b"}')
+    monkeypatch.setenv("BATON_KAFKA_OPTIONS_FILE", str(path))
+    expected = {"bootstrap.servers": "broker:9092", "sasl.password": "swordfish", "client.rack": "b"}
+    assert read_settings().need_kafka() == expected
+    for wrong in ("swordfish", '["swordfish"]', '{"sasl.password": ["swordfish"]}'):
+        path.write_text(wrong)
+        with pytest.raises(ConfigurationError, match="must hold one JSON object") as caught:
+            read_settings().need_kafka()
+        assert "swordfish" not in str(caught.value)
+    path.unlink()
+    with pytest.raises(ConfigurationError, match="BATON_KAFKA_OPTIONS_FILE: cannot read"):
+        read_settings().need_kafka()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1"])
+def test_on_loopback_metrics_need_no_token(address: str) -> None:
+    assert read_settings(metrics_address=address).need_metrics_token() is None
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "::"])
+def test_beyond_loopback_metrics_need_a_token(address: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"set BATON_METRICS_TOKEN_FILE, or serve on 127\.0\.0\.1"):
+        read_settings(metrics_address=address).need_metrics_token()
+    assert read_settings(metrics_address=address, metrics_port=0).need_metrics_token() is None
+    path = tmp_path / "token"
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        read_settings(metrics_address=address, metrics_token_file=path).need_metrics_token()
+    path.write_text("short\n")
+    with pytest.raises(ConfigurationError, match="at least 16 characters"):
+        read_settings(metrics_address=address, metrics_token_file=path).need_metrics_token()
+    path.write_text("a-token-of-many-characters\n")
+    found = read_settings(metrics_address=address, metrics_token_file=path).need_metrics_token()
+    assert found == "a-token-of-many-characters"
+
+
+def test_an_address_for_metrics_must_be_one() -> None:
+    with pytest.raises(ConfigurationError, match="BATON_METRICS_ADDRESS"):
+        read_settings(metrics_address="localhost")
+
+
+def test_a_worker_is_told_everything_that_it_lacks_at_once() -> None:
+    def also() -> None:
+        raise ConfigurationError("and the disk is full")
+
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings().check_worker(also)
+    lines = str(caught.value).splitlines()
+    needed = ("MODELS", "KAFKA_BOOTSTRAP", "SIGNING_KEYS_FILE", "REGISTRY_URI", "CACHE_DIR")
+    assert [line.split()[1] for line in lines[1:-1]] == [f"BATON_{name}" for name in needed]
+    assert lines[-1] == "  - and the disk is full"

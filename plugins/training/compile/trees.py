@@ -1,9 +1,9 @@
-"""Histogram gradient boosting as a float64 ``TreeEnsemble`` (``ai.onnx.ml`` 5) that equals scikit-learn bit for bit.
+"""Histogram gradient boosting as a graph that equals scikit-learn bit for bit.
 
 It is exact because every step is the same: thresholds and leaves stay float64, the comparison is ``<=``, missing values
-go where the tree was grown to send them, and the sum takes the same order: ONNX Runtime adds the trees one after the
-other, so the baseline goes first, as a tree whose two leaves are equal. The sigmoid stays outside the graph, since ONNX
-Runtime's differs from the one of SciPy that scikit-learn uses.
+go where the tree was grown to send them, and the sum takes the same order, the baseline first. A split on categories
+asks for membership in a set: of the categories on its left, or, where what is missing or unknown goes left, of those on
+its right with the sides exchanged; so whatever is in no set goes where scikit-learn sends it.
 """
 # ruff: noqa: SLF001  scikit-learn keeps the trees in private attributes; the parity gate watches over what is read
 
@@ -11,19 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from onnx import ModelProto, TensorProto, helper
 
+from scoring.contract.encoder import Floats
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Link, Output, Task
-
-OPSET = 18
-TREE_OPSET = 5
-IR_VERSION = 10
-
-_SUM = 1
-_NO_TRANSFORM = 0
-_LESS_OR_EQUAL = 0
+from training.compile.ensemble import Ints, Ranked, Tree, constant, graph_of
 
 
 def is_boosting(estimator: Any) -> bool:
@@ -37,19 +29,15 @@ def compile_boosting(estimator: Any, task: Task) -> tuple[bytes, Output]:
     """The graph, and how to run it.
 
     Raises:
-        ConfigurationError: the estimator splits natively on categories, has several outputs, or a link that the
+        ConfigurationError: the estimator has several outputs, categories that are no numbers, or a link that the
             manifest does not know.
     """
     link = _link(estimator, task)
-    trees = [nodes for iteration in estimator._predictors for nodes in _only(iteration)]
-    if getattr(estimator, "_preprocessor", None) is not None or any(nodes["is_categorical"].any() for nodes in trees):
-        raise ConfigurationError(
-            f"{type(estimator).__name__} splits natively on categories, which cannot be compiled yet; leave out "
-            "categorical_features: category features are encoded as numbers"
-        )
+    ranked, columns = _ranked(estimator), _columns(estimator)
+    trees = [_tree(_only(iteration), columns, ranked) for iteration in estimator._predictors]
     baseline = float(np.ravel(estimator._baseline_prediction)[0])
-    graph = _graph(_ensemble([_constant(baseline), *trees]), int(estimator.n_features_in_))
-    return graph.SerializeToString(), Output(task=task, link=link, exact=True)
+    graph = graph_of([constant(baseline), *trees], int(estimator.n_features_in_), ranked=ranked)
+    return graph, Output(task=task, link=link, exact=True)
 
 
 def _link(estimator: Any, task: Task) -> Link:
@@ -63,89 +51,73 @@ def _link(estimator: Any, task: Task) -> Link:
     return links[task, name]
 
 
-def _only(iteration: Sequence[Any]) -> list[npt.NDArray[np.void]]:
+def _only(iteration: Sequence[Any]) -> Any:
     if len(iteration) != 1:
         raise ConfigurationError(f"{len(iteration)} trees per iteration: only models with one output can be compiled")
-    return [iteration[0].nodes]
+    return iteration[0]
 
 
-def _constant(value: float) -> npt.NDArray[np.void]:
-    """A tree of one leaf."""
-    leaf = np.zeros(
-        1,
-        dtype=[
-            ("value", "f8"),
-            ("is_leaf", "u1"),
-            ("feature_idx", "i8"),
-            ("num_threshold", "f8"),
-            ("left", "u4"),
-            ("right", "u4"),
-            ("missing_go_to_left", "u1"),
-        ],
+def _ranked(estimator: Any) -> list[Ranked]:
+    """The columns of native categories. scikit-learn replaces each category by its rank, too."""
+    if getattr(estimator, "_preprocessor", None) is None:
+        return []
+    found = estimator._preprocessor.named_transformers_["encoder"].categories_
+    columns = np.flatnonzero(np.asarray(estimator.is_categorical_, np.bool_)).tolist()
+    return [Ranked(column, _numbers(estimator, known)) for column, known in zip(columns, found, strict=True)]
+
+
+def _columns(estimator: Any) -> Ints:
+    """Which column of what the graph's trees take each feature of the estimator's trees is.
+
+    Those have the native categories first and the other columns after them; the graph's, the ranks and then all.
+    """
+    if getattr(estimator, "_preprocessor", None) is None:
+        return np.arange(estimator.n_features_in_, dtype=np.int64)
+    native = np.asarray(estimator.is_categorical_, np.bool_)
+    ranks = int(native.sum())
+    return np.concatenate([np.arange(ranks), ranks + np.flatnonzero(~native)]).astype(np.int64)
+
+
+def _numbers(estimator: Any, categories: Any) -> Floats:
+    """The categories without the missing one, in the order of their ranks."""
+    if not np.issubdtype(np.asarray(categories).dtype, np.number):
+        raise ConfigurationError(
+            f"{type(estimator).__name__} splits natively on categories that are no numbers, which cannot be compiled; "
+            "category features of the model definition are numbers"
+        )
+    numbers = np.asarray(categories, np.float64)
+    return numbers[~np.isnan(numbers)]
+
+
+def _tree(predictor: Any, columns: Ints, ranked: Sequence[Ranked]) -> Tree:
+    nodes = predictor.nodes
+    leaf = nodes["is_leaf"].astype(np.bool_)
+    true, false = nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)
+    missing_true = nodes["missing_go_to_left"].astype(np.bool_)
+    threshold = nodes["num_threshold"].astype(np.float64)
+    members: dict[int, Floats] = {}
+    for node in np.flatnonzero((nodes["is_categorical"] != 0) & ~leaf).tolist():
+        known = len(ranked[int(nodes["feature_idx"][node])].categories)
+        left = _in_bitset(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]], known)
+        if missing_true[node]:
+            left, true[node], false[node] = ~left, false[node], true[node]
+        if left.any():
+            members[node] = np.flatnonzero(left).astype(np.float64)
+        else:  # the operator knows no empty set: nothing is less than this
+            threshold[node], missing_true[node] = -np.inf, False
+    return Tree(
+        leaf=leaf,
+        feature=np.where(leaf, 0, columns[np.where(leaf, 0, nodes["feature_idx"])]),
+        threshold=threshold,
+        true=true,
+        false=false,
+        missing_true=missing_true,
+        value=nodes["value"].astype(np.float64),
+        members=members,
     )
-    leaf["value"], leaf["is_leaf"] = value, 1
-    return leaf
 
 
-def _ensemble(trees: Sequence[npt.NDArray[np.void]]) -> dict[str, Any]:
-    """The attributes of the operator: inner nodes and leaves of all trees, numbered through."""
-    parts: dict[str, list[npt.NDArray[Any]]] = {}
-    nodes_before = leaves_before = 0
-    roots: list[int] = []
-    for tree in map(_with_a_split, trees):
-        leaf = tree["is_leaf"].astype(bool)
-        place = np.where(leaf, leaves_before + np.cumsum(leaf) - 1, nodes_before + np.cumsum(~leaf) - 1)
-        inner = tree[~leaf]
-        roots.append(int(place[0]))
-        for name, column in {
-            "nodes_featureids": inner["feature_idx"],
-            "nodes_splits": inner["num_threshold"],
-            "nodes_missing_value_tracks_true": inner["missing_go_to_left"],
-            "nodes_truenodeids": place[inner["left"]],
-            "nodes_trueleafs": leaf[inner["left"]].astype(int),
-            "nodes_falsenodeids": place[inner["right"]],
-            "nodes_falseleafs": leaf[inner["right"]].astype(int),
-            "leaf_weights": tree["value"][leaf],
-        }.items():
-            parts.setdefault(name, []).append(column)
-        nodes_before, leaves_before = nodes_before + len(inner), leaves_before + int(leaf.sum())
-    return {name: np.concatenate(columns).tolist() for name, columns in parts.items()} | {"tree_roots": roots}
-
-
-def _with_a_split(tree: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    """The operator knows no tree without a split: a single leaf becomes two equal ones."""
-    if not tree["is_leaf"][0]:
-        return tree
-    split = np.concatenate([tree[:1], tree[:1], tree[:1]])
-    split["is_leaf"] = [0, 1, 1]
-    split["feature_idx"][0], split["num_threshold"][0], split["missing_go_to_left"][0] = 0, 0.0, 0
-    split["left"][0], split["right"][0] = 1, 2
-    return split
-
-
-def _graph(ensemble: dict[str, Any], features: int) -> ModelProto:
-    nodes, leaves = len(ensemble["nodes_featureids"]), len(ensemble["leaf_weights"])
-    splits, weights = ensemble.pop("nodes_splits"), ensemble.pop("leaf_weights")
-    output = Output(task=Task.REGRESSION)
-    operator = helper.make_node(
-        "TreeEnsemble",
-        [output.input_name],
-        [output.output_name],
-        domain="ai.onnx.ml",
-        n_targets=1,
-        aggregate_function=_SUM,
-        post_transform=_NO_TRANSFORM,
-        nodes_modes=helper.make_tensor("modes", TensorProto.UINT8, [nodes], [_LESS_OR_EQUAL] * nodes),
-        nodes_splits=helper.make_tensor("splits", TensorProto.DOUBLE, [nodes], splits),
-        leaf_weights=helper.make_tensor("weights", TensorProto.DOUBLE, [leaves], weights),
-        leaf_targetids=[0] * leaves,
-        **ensemble,
-    )
-    graph = helper.make_graph(
-        [operator],
-        "trees",
-        [helper.make_tensor_value_info(output.input_name, TensorProto.DOUBLE, [None, features])],
-        [helper.make_tensor_value_info(output.output_name, TensorProto.DOUBLE, [None, 1])],
-    )
-    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", TREE_OPSET)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="baton")
+def _in_bitset(words: Any, count: int) -> Any:
+    """The first bits of 32-bit words, as flags."""
+    ranks = np.arange(count)
+    return (np.asarray(words, np.uint32)[ranks // 32] >> (ranks % 32).astype(np.uint32) & np.uint32(1)).astype(np.bool_)

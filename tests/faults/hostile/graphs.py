@@ -172,7 +172,77 @@ def _lists_of_other_lengths(forge: Forge, model: ModelProto) -> None:
 
 
 def _strange_modes(forge: Forge, model: ModelProto) -> None:
-    _set(model, "nodes_modes", _tensor("m", [forge.chooser.choice((6, 7, 100, 255))], TensorProto.UINT8))
+    _set(model, "nodes_modes", _tensor("m", [forge.chooser.choice((6, 7, 8, 100, 255))], TensorProto.UINT8))
+
+
+def _a_root_that_is_taken_for_a_leaf(forge: Forge, model: ModelProto) -> None:
+    """Both sides of a root are one leaf: ONNX Runtime then reads the leaf of the root's own number."""
+    nodes = forge.chooser.choice((2, 10, 1_000))
+    _replace_tree(
+        model,
+        nodes_featureids=[0] * nodes,
+        nodes_splits=_tensor("s", [THRESHOLD] * nodes),
+        nodes_modes=_tensor("m", [0] * nodes, TensorProto.UINT8),
+        nodes_truenodeids=[0] * nodes,
+        nodes_trueleafs=[1] * nodes,
+        nodes_falsenodeids=[0] * nodes,
+        nodes_falseleafs=[1] * nodes,
+        nodes_missing_value_tracks_true=[0] * nodes,
+        leaf_targetids=[0],
+        leaf_weights=_tensor("w", [ABOVE]),
+        tree_roots=[nodes - 1],
+    )
+
+
+def _sets_that_do_not_fit(forge: Forge, model: ModelProto) -> None:
+    """ONNX Runtime looks for the largest member of each set, whether there is one or not."""
+    nan, inf = float("nan"), float("inf")
+    values = forge.chooser.choice(
+        (
+            [],
+            [nan],
+            [nan, nan],
+            [1.0],
+            [1.0, 2.0],
+            [1.0, nan, 2.0],
+            [1.0, nan, 2.0, nan],
+            [2.0, 1.0, nan],
+            [1.0, 1.0, nan],
+            [0.5, nan],
+            [inf, nan],
+            [-inf, 1.0, nan],
+            [2.0**31, nan],
+            [1e300, nan],
+        )
+    )
+    _set(model, "nodes_modes", _tensor("m", [6], TensorProto.UINT8))
+    model.graph.node[0].attribute.append(helper.make_attribute("membership_values", _tensor("v", values)))
+
+
+def _a_set_that_nothing_asks_for(forge: Forge, model: ModelProto) -> None:
+    values = [float(forge.chooser.randrange(100)), float("nan")]
+    model.graph.node[0].attribute.append(helper.make_attribute("membership_values", _tensor("v", values)))
+
+
+def _a_chain_of_sets(forge: Forge, model: ModelProto) -> None:
+    """Within the depth that is allowed; but each small set becomes thirty nodes one behind the other."""
+    depth = forge.chooser.choice((40, 500, 999))
+    members = [*map(float, range(30)), float("nan")]
+    _replace_tree(
+        model,
+        nodes_featureids=[0] * depth,
+        nodes_splits=_tensor("s", [0.0] * depth),
+        nodes_modes=_tensor("m", [6] * depth, TensorProto.UINT8),
+        nodes_truenodeids=[*range(1, depth), depth],
+        nodes_trueleafs=[0] * (depth - 1) + [1],
+        nodes_falsenodeids=[*range(depth)],
+        nodes_falseleafs=[1] * depth,
+        nodes_missing_value_tracks_true=[0] * depth,
+        leaf_targetids=[0] * (depth + 1),
+        leaf_weights=_tensor("w", [ABOVE] * depth + [BELOW]),
+        tree_roots=[0],
+        membership_values=_tensor("v", members * depth),
+    )
 
 
 def _a_tree_without_end(forge: Forge, model: ModelProto) -> None:
@@ -342,6 +412,10 @@ REFERENCES: tuple[Spoil, ...] = (
     _an_old_tree_with_wrong_indices,
     _too_few_coefficients,
     _labels_that_are_not_there,
+    _a_root_that_is_taken_for_a_leaf,
+    _sets_that_do_not_fit,
+    _a_set_that_nothing_asks_for,
+    _a_chain_of_sets,
 )
 OUTSIDE: tuple[Spoil, ...] = (
     _an_initializer_outside_the_file,

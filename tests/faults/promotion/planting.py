@@ -4,6 +4,7 @@ One process imports everything once and is forked for every run, so that a run t
 """
 
 import atexit
+import importlib
 import os
 import subprocess
 import sys
@@ -20,10 +21,11 @@ _MARK = "outcomes: "
 
 
 class Order(msgspec.Struct, frozen=True):
-    """Run these tests, with a plant or without any."""
+    """Run these tests, with a plant of a table (a module's ``PLANTS``) or without any."""
 
     plant: str | None
     tests: Sequence[str]
+    table: str
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -35,9 +37,14 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Planter:
-    """The process that is forked. A context manager."""
+    """The process that is forked. A context manager.
 
-    def __init__(self) -> None:
+    Args:
+        table: the module whose ``PLANTS`` are planted.
+    """
+
+    def __init__(self, table: str = "tests.faults.promotion.plants") -> None:
+        self._table = table
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.promotion.planting"],
             stdin=subprocess.PIPE,
@@ -50,7 +57,7 @@ class Planter:
         """The outcome of each test; a parametrized one counts by its cases."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(msgspec.json.encode(Order(plant, tuple(tests))).decode() + "\n")
+        self._process.stdin.write(msgspec.json.encode(Order(plant, tuple(tests), self._table)).decode() + "\n")
         self._process.stdin.flush()
         said = []
         for line in self._process.stdout:
@@ -85,10 +92,8 @@ class Recorder:
 
 def run_here(order: Order) -> dict[str, Outcome]:
     """Plant, then test; in a process that ends afterwards."""
-    from tests.faults.promotion.plants import PLANTS
-
     if order.plant is not None:
-        PLANTS[order.plant].apply()
+        importlib.import_module(order.table).PLANTS[order.plant].apply()
     recorder = Recorder()
     options = ["-q", "-p", "no:cacheprovider", "--no-header", "--no-summary", "-m", ""]
     pytest.main([*options, *order.tests], plugins=[recorder])
@@ -117,7 +122,10 @@ def serve() -> None:
             child(msgspec.json.decode(line, type=Order))
             atexit._run_exitfuncs()
             os._exit(0)
-        os.waitpid(pid, 0)
+        if os.waitpid(pid, 0)[1]:  # ended by a test that hung: it told nothing
+            silent = {"planting": Outcome(False, "planting", "the process ended without a word")}
+            sys.stdout.write("\n" + _MARK + msgspec.json.encode(silent).decode() + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

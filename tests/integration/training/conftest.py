@@ -146,11 +146,13 @@ def parcels_in(folder: Path, url: str) -> Relay:
     return made_up_in(folder, "delivery_minutes", {"parcels": url})
 
 
-def made_up_in(folder: Path, model: str, connections: dict[str, str]) -> Relay:
+def made_up_in(
+    folder: Path, model: str, connections: dict[str, str], models: Path = ROOT / "tests" / "models"
+) -> Relay:
     """A model of the tests' own with an empty ledger and a folder as registry."""
     (folder / "registry").mkdir(exist_ok=True)
     return Relay(
-        load_definition(ROOT / "tests" / "models", model),
+        load_definition(models, model),
         Settings(
             snapshot_dir=folder / "snapshots",
             connections=connections,
@@ -202,7 +204,9 @@ def data_sets(few_flights: Path, tmp_path_factory: pytest.TempPathFactory) -> Da
         folder = tmp_path_factory.mktemp(MACHINES)
         url = f"sqlite:///{folder / 'readings.db'}"
         readings.fill(url)
-        relay = made_up_in(folder, "machine_failure", {"plant": url})
+        relay = made_up_in(
+            folder, "machine_failure", {"plant": url}, ROOT / "tests" / "support" / "gate_table" / "models"
+        )
         first = relay.request(readings.START, readings.END.replace(month=5))
         return relay, first, relay.request(*relay.definition.interval_ending(readings.END))
 

@@ -11,7 +11,7 @@ from scoring.promotion.ledger import Ledger
 from tests.integration.training.conftest import Promoted, Relay, month
 from tests.support.evidence import load as good_load
 from training import bundle, load, pipeline, train
-from training.compile import trees
+from training.compile import ensemble
 from training.golden import golden_rows
 from training.pipeline import Finished
 from training.results import Evaluated, Gated
@@ -57,15 +57,15 @@ def test_without_a_planted_bug_every_gate_passes(flights: Relay, promoted: Promo
 def test_trees_in_float32_are_caught_by_parity(
     flights: Relay, promoted: Promoted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = trees._ensemble
+    whole = ensemble._attributes
 
-    def halved(ensemble: Any) -> dict[str, Any]:
-        found = whole(ensemble)
+    def halved(grown: Any) -> dict[str, Any]:
+        found = whole(grown)
         for name in ("nodes_splits", "leaf_weights"):
             found[name] = np.array(found[name], np.float32).astype(np.float64).tolist()
         return found
 
-    monkeypatch.setattr(trees, "_ensemble", halved)
+    monkeypatch.setattr(ensemble, "_attributes", halved)
     evaluated, gated, finished = rerun(flights, promoted)
     assert refusing(gated) == {"parity": "fail", "load": "fail"}  # its golden rows are not the estimator's either
     assert gated.red
@@ -79,14 +79,14 @@ def test_trees_in_float32_are_caught_by_parity(
 def test_missing_values_that_go_the_other_way_are_caught_by_parity(
     flights: Relay, promoted: Promoted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = trees._ensemble
+    whole = ensemble._attributes
 
-    def turned(ensemble: Any) -> dict[str, Any]:
-        found = whole(ensemble)
+    def turned(grown: Any) -> dict[str, Any]:
+        found: dict[str, Any] = whole(grown)
         found["nodes_missing_value_tracks_true"] = [1 - way for way in found["nodes_missing_value_tracks_true"]]
         return found
 
-    monkeypatch.setattr(trees, "_ensemble", turned)
+    monkeypatch.setattr(ensemble, "_attributes", turned)
     evaluated, gated, _ = rerun(flights, promoted)
     assert "parity" in refusing(gated)
     assert evaluated.parity.changed_decisions > 0

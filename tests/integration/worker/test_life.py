@@ -152,12 +152,13 @@ def test_a_retired_model_is_let_go_of_and_a_later_promotion_loses_nothing(ground
     assert {progress.sequence for _, progress in ground.committed().values()} == {3}
 
 
-def test_a_second_process_in_the_slot_fences_the_first_and_nothing_is_doubled(ground: Ground) -> None:
+def test_a_second_process_in_the_slot_on_another_host_fences_the_first_and_nothing_is_doubled(ground: Ground) -> None:
     ground.promote(1)
     first = ground.start()
     ground.wait_for_state("live")
     ground.feed(4_000)
     ground.wait_for_progress()
+    ground.variables["BATON_CACHE_DIR"] = str(ground.folder / "another-host")
     second = ground.start()
     ground.feed(4_000)
 
@@ -173,6 +174,7 @@ def test_an_idle_worker_that_was_fenced_ends_as_well(ground: Ground) -> None:
     ground.promote(1)
     first = ground.start()
     ground.wait_for_state("live")
+    ground.variables["BATON_CACHE_DIR"] = str(ground.folder / "another-host")
     ground.start()
     assert first.wait(30) == 70
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from scoring.contract.encoder import Encoder, Floats
-from scoring.contract.manifest import Link, Output, Task
+from scoring.contract.manifest import Link, Task
 from scoring.promotion.ledger import Ledger
 from scoring.scorer.probed import BatchTime
 from tests.support.evidence import VERSIONS, load
@@ -15,7 +15,7 @@ from tests.support.gate_table.cases import fault
 from tests.support.gate_table.stage import DELIVERIES, FLIGHTS, Stage
 from training import bundle, evaluate, rows, train
 from training import compile as compiling
-from training.compile import Compiled, trees
+from training.compile import Compiled, ensemble, trees
 from training.definition import Estimator, Gates
 from training.golden import golden_rows
 from training.rows import Split
@@ -71,8 +71,8 @@ def the_oldest_rows_judge_a_model_of_the_newest(stage: Stage) -> None:
 def the_model_is_fitted_on_the_holdout_too_and_nobody_says_so(stage: Stage) -> None:
     make = train._make
 
-    def greedy(definition: Any, columns: Any, wanted: Floats, training: Any, holdout: Any, folder: Any) -> None:
-        make(definition, columns, wanted, training | holdout, holdout, folder)
+    def greedy(definition: Any, columns: Any, wanted: Floats, training: Any, holdout: Any, *rest: Any) -> None:
+        make(definition, columns, wanted, training | holdout, holdout, *rest)
 
     stage.patch(train, "_make", greedy)
 
@@ -196,12 +196,12 @@ def _ridge(stage: Stage, alpha: float) -> None:
 
 
 def _ensemble(stage: Stage, change: Any) -> None:
-    whole = trees._ensemble
+    whole = ensemble._attributes
 
-    def wrong(parts: Any) -> dict[str, Any]:
-        return dict(change(whole(parts)))
+    def wrong(grown: Any) -> dict[str, Any]:
+        return dict(change(whole(grown)))
 
-    stage.patch(trees, "_ensemble", wrong)
+    stage.patch(ensemble, "_attributes", wrong)
 
 
 @fault("parity", on=(FLIGHTS,), core=True)
@@ -236,14 +236,12 @@ def the_last_tree_is_lost(stage: Stage) -> None:
 def categories_that_the_trees_split_natively_are_exported_as_numbers(stage: Stage) -> None:
     _estimator(stage, categorical_features=[0, 1])
 
-    def careless(estimator: Any, task: Task) -> Any:
-        link = trees._link(estimator, task)
-        grown = [nodes for iteration in estimator._predictors for nodes in trees._only(iteration)]
-        baseline = float(np.ravel(estimator._baseline_prediction)[0])
-        graph = trees._graph(trees._ensemble([trees._constant(baseline), *grown]), int(estimator.n_features_in_))
-        return graph.SerializeToString(), Output(task=task, link=link, exact=True)
+    whole = trees._tree
 
-    stage.patch(trees, "compile_boosting", careless)
+    def careless(*found: Any) -> Any:
+        return msgspec.structs.replace(whole(*found), members={})
+
+    stage.patch(trees, "_tree", careless)
 
 
 def _compiled(stage: Stage, change: Any) -> None:

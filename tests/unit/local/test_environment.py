@@ -1,3 +1,4 @@
+import json
 import stat
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from local.environment import (
     stack_environment,
     write_environment_file,
 )
+from local.errors import SettingError
 from local.settings import StackSettings, read_settings
 from scoring.settings import read_settings as read_baton_settings
 
@@ -61,6 +63,40 @@ def test_the_daemon_serves_every_model_that_is_defined_or_those_that_are_named(t
         made = read_settings({"BATON_STATE_DIR": str(tmp_path / "var"), **named}, project_dir=project)
         variables = stack_environment(made, load_or_create(made.secrets_dir), path="/usr/bin")
         assert variables["BATON_MODELS"] == expected
+
+
+def test_an_existing_kafka_is_used_by_baton_and_by_airflow_with_the_same_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secrets.json").write_text('{"sasl.password": "swordfish"}')
+    given = {
+        "BATON_STATE_DIR": str(tmp_path / "var"),
+        "BATON_KAFKA_BOOTSTRAP": "kafka.example:9093",
+        "BATON_KAFKA_OPTIONS": '{"security.protocol": "SASL_SSL", "sasl.username": "baton"}',
+        "BATON_KAFKA_OPTIONS_FILE": str(tmp_path / "secrets.json"),
+    }
+    made = read_settings(given, project_dir=tmp_path / "project")
+    variables = stack_environment(made, load_or_create(made.secrets_dir), path="/usr/bin")
+    airflow = json.loads(variables["AIRFLOW_CONN_KAFKA_DEFAULT"])["extra"]
+    assert "swordfish" not in render_environment({k: v for k, v in variables.items() if k.startswith("BATON_")})
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    expected = {
+        "bootstrap.servers": "kafka.example:9093",
+        "security.protocol": "SASL_SSL",
+        "sasl.username": "baton",
+        "sasl.password": "swordfish",
+    }
+    assert read_baton_settings().need_kafka() == expected
+    assert airflow | expected == airflow
+
+
+@pytest.mark.parametrize("options", ["nonsense", "[]", '{"a": [1]}'])
+def test_options_that_cannot_be_used_are_said(tmp_path: Path, options: str) -> None:
+    given = {"BATON_KAFKA_BOOTSTRAP": "kafka.example:9093", "BATON_KAFKA_OPTIONS": options}
+    made = read_settings({"BATON_STATE_DIR": str(tmp_path / "var"), **given}, project_dir=tmp_path / "project")
+    with pytest.raises(SettingError, match="existing Kafka"):
+        stack_environment(made, load_or_create(made.secrets_dir), path="/usr/bin")
 
 
 def test_baton_understands_what_it_is_given(settings: StackSettings, monkeypatch: pytest.MonkeyPatch) -> None:

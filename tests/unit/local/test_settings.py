@@ -31,6 +31,25 @@ def test_two_equal_ports_are_refused_with_the_names_of_both_variables() -> None:
         Ports.from_environment({"BATON_KAFKA_PORT": "15000"})
 
 
+def test_an_address_of_another_kafka_is_an_existing_one_with_its_options(tmp_path: Path) -> None:
+    given = {
+        "BATON_KAFKA_BOOTSTRAP": "kafka.example:9093",
+        "BATON_KAFKA_OPTIONS": '{"security.protocol": "SSL"}',
+        "BATON_KAFKA_OPTIONS_FILE": "/etc/secrets.json",
+    }
+    settings = read_settings(given, project_dir=tmp_path)
+    assert (settings.existing_kafka, settings.kafka_bootstrap) == ("kafka.example:9093", "kafka.example:9093")
+    assert (settings.kafka_options, settings.kafka_options_file) == tuple(given.values())[1:]
+
+
+def test_a_shell_that_read_the_stacks_own_environment_names_no_existing_kafka(tmp_path: Path) -> None:
+    own = {"BATON_KAFKA_PORT": "29092", "BATON_KAFKA_BOOTSTRAP": "127.0.0.1:29092", "BATON_KAFKA_OPTIONS": "{}"}
+    settings = read_settings(own, project_dir=tmp_path)
+    assert settings.existing_kafka is None
+    assert settings.kafka_bootstrap == "127.0.0.1:29092"
+    assert settings.kafka_options == ""
+
+
 def test_the_broker_has_two_ports() -> None:
     assert Ports().of("kafka") == {"kafka": 19092, "kafka_controller": 19093}
     assert Ports().of("daemon") == {}

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -6,10 +7,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from scoring.contract.asof import found_column
 from scoring.contract.encoder import Column
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.features import FeatureSchema, Field, FieldType, LookupField, Number, TableLookup
-from scoring.lookups.sql import SqlLookups
+from scoring.contract.lookup import OnMiss, OnOutage
+from scoring.lookups.patience import Patience
+from scoring.lookups.sql import RETRY_S, SqlLookups
 
 HOUR = 3600.0
 
@@ -197,3 +201,85 @@ def test_a_time_that_cannot_be_read_as_one_is_told(database: Database, lookups: 
     database.add("EWR", 1, 10.0, "rain")
     with pytest.raises(ConfigurationError, match="lookup 'weather': a value cannot be read"):
         lookups.resolve(schema(fields=fields), *records(("EWR", 2 * HOUR)))
+
+
+# --- misses and outages -------------------------------------------------------------------------------------------
+
+
+class Away:
+    """A database that may be locked, so that nobody can read it for as long as its lock is held."""
+
+    def __init__(self, database: Database) -> None:
+        self.connection = database.engine.connect()
+        self.connection.exec_driver_sql("begin exclusive")
+
+    def over(self) -> None:
+        self.connection.rollback()
+        self.connection.close()
+
+
+def told(source: SqlLookups, using: FeatureSchema, *pairs: tuple[str | None, float]) -> tuple[list[float], list[float]]:
+    found = source.resolve(using, *records(*pairs))
+    values, rows = (np.asarray(found[name], float).tolist() for name in ("weather.temp", found_column("weather")))
+    return values, rows
+
+
+def test_a_miss_is_told_where_it_has_an_answer(database: Database, lookups: SqlLookups) -> None:
+    database.add("EWR", 1, None)
+    using = schema(on_miss=OnMiss.DEAD_LETTER)
+    _, found = told(lookups, using, ("EWR", 2 * HOUR), ("JFK", 2 * HOUR), (None, 2 * HOUR))
+    assert found == [1.0, 0.0, 0.0]
+    assert found_column("weather") not in lookups.resolve(schema(), *records(("EWR", 2 * HOUR)))
+
+
+def test_a_database_that_does_not_answer_in_time_is_away_and_the_records_wait(
+    database: Database, lookups: SqlLookups
+) -> None:
+    away = Away(database)
+    try:
+        with pytest.raises(Unavailable, match=r"no answer within 0\.05 s"):
+            temps(lookups, ("EWR", 2 * HOUR), using=schema(timeout_s=0.05))
+        with pytest.raises(Unavailable, match="earlier query"):
+            temps(lookups, ("EWR", 2 * HOUR), using=schema(timeout_s=0.05))
+    finally:
+        away.over()
+
+
+@pytest.mark.parametrize("answer", [OnOutage.MISSING, OnOutage.DEAD_LETTER])
+def test_during_an_outage_what_the_cache_knows_is_used_and_the_database_left_alone(
+    answer: OnOutage, database: Database, lookups: SqlLookups, clock: Clock
+) -> None:
+    database.add("EWR", 1, 10.0)
+    using = schema(on_outage=answer, timeout_s=1.0)
+    assert told(lookups, using, ("EWR", 2 * HOUR)) == ([10.0], [1.0])
+    away = Away(database)
+    try:
+        values, found = told(lookups, using, ("EWR", 2 * HOUR), ("JFK", 2 * HOUR), ("EWR", 3 * HOUR), (None, 0.0))
+        np.testing.assert_equal(values, [10.0, np.nan, np.nan, np.nan])
+        np.testing.assert_equal(found, [1.0, np.nan, np.nan, 0.0])
+        asked = lookups.queries
+        told(lookups, using, ("JFK", 2 * HOUR))
+        assert lookups.queries == asked
+    finally:
+        away.over()
+    (reader,) = lookups._readers.values()
+    assert reader._patience._thread is not None
+    reader._patience._thread.join(10)
+    clock.now_s = RETRY_S + 0.1
+    assert told(lookups, using, ("EWR", 3 * HOUR)) == ([10.0], [1.0])
+
+
+def test_a_table_that_is_not_there_is_no_outage(database: Database, lookups: SqlLookups) -> None:
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        lookups.resolve(schema(table="nowhere", on_outage=OnOutage.MISSING), *records(("EWR", 2 * HOUR)))
+    assert database.path.exists()
+
+
+def test_an_answer_that_comes_too_late_is_nobodys() -> None:
+    gate, patience = threading.Event(), Patience[int]("the oracle", 0.02)
+    with pytest.raises(Unavailable, match="the oracle: no answer"):
+        patience.ask(lambda: 1 if gate.wait(10) else 0)
+    gate.set()
+    assert patience._thread is not None
+    patience._thread.join(10)
+    assert patience.ask(lambda: 2) == 2

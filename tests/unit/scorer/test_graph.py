@@ -144,6 +144,54 @@ def test_no_hostile_graph_keeps_the_rules(tmp_path: Path, name: str, number: int
         check_graph(content, OUTPUT)
 
 
+def asks(values: list[float]) -> bytes:
+    def change(model: ModelProto) -> None:
+        attributes = {attribute.name: attribute for attribute in model.graph.node[0].attribute}
+        attributes["nodes_modes"].t.CopyFrom(helper.make_tensor("m", TensorProto.UINT8, [1], [6]))
+        tensor = helper.make_tensor("v", TensorProto.DOUBLE, [len(values)], values)
+        model.graph.node[0].attribute.append(helper.make_attribute("membership_values", tensor))
+
+    return changed(change)
+
+
+def test_a_set_of_whole_numbers_keeps_the_rules() -> None:
+    assert check_graph(asks([-3.0, 0.0, 7.0, float("nan")]), OUTPUT) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ([], "0 sets of membership_values for 1 nodes"),
+        ([float("nan")], "is empty"),
+        ([1.0], "0 sets"),
+        ([1.0, float("nan"), 2.0], "1 sets"),
+        ([1.0, float("nan"), 2.0, float("nan")], "2 sets"),
+        ([2.0, 1.0, float("nan")], "not ascending"),
+        ([1.5, float("nan")], "no whole numbers"),
+        ([float("inf"), float("nan")], "no whole numbers"),
+        ([2.0**31, float("nan")], "no whole numbers"),
+    ],
+)
+def test_sets_that_do_not_fit_are_refused(values: list[float], why: str) -> None:
+    with pytest.raises(BundleRejected, match=why):
+        check_graph(asks(values), OUTPUT)
+
+
+def test_the_columns_that_trees_make_are_known_to_what_comes_after_them() -> None:
+    def stacked(feature: int) -> bytes:
+        model = ModelProto.FromString(GRAPH)
+        last = ModelProto.FromString(one_split_tree(1.0, 2.0, 4)).graph.node[0]
+        next(each for each in last.attribute if each.name == "nodes_featureids").ints[0] = feature
+        model.graph.node[0].output[0] = "tree"
+        last.input[0] = "joined"
+        model.graph.node.extend([helper.make_node("Concat", ["tree", "X"], ["joined"], axis=1), last])
+        return bytes(model.SerializeToString())
+
+    assert check_graph(stacked(3), OUTPUT) == 3
+    with pytest.raises(BundleRejected, match="nodes_featureids holds 4"):
+        check_graph(stacked(4), OUTPUT)
+
+
 def test_a_value_of_a_record_may_not_reach_a_size_by_any_way() -> None:
     def grow(model: ModelProto) -> None:
         model.graph.node[0].output[0] = "tree"

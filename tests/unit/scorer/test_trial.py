@@ -156,5 +156,5 @@ def test_a_worker_tries_its_largest_batch_and_never_less_than_a_usual_one(
 ) -> None:
     for name, value in {"MAXIMUM_BATCH_RECORDS": batch, "TRIAL_MEMORY_BYTES": str(2**31)}.items():
         monkeypatch.setenv(f"BATON_{name}", value)
-    limits = _fetch_process(read_settings())._limits
+    limits = _fetch_process(read_settings(), frozenset())._limits
     assert (limits.records, limits.memory_bytes, limits.processor_s) == (tried, 2**31, 60)

@@ -1,14 +1,19 @@
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scoring.contract.encoder import Floats
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Link, Task
-from scoring.scorer.compiled import CompiledModel
+from scoring.scorer.bitvectors import BitVectors, Unsuitable
+from scoring.scorer.compiled import CompiledModel, sigmoid
+from scoring.scorer.graph import parse_graph
 from tests.support.thresholds import adversarial_rows, every_threshold
-from training.compile import compile_model, predict
+from training.compile import compile_model, predict, trees
 
 ROWS = 3_000
 
@@ -47,12 +52,22 @@ def fitted(estimator: Any, task: Task) -> tuple[Any, Floats]:
     return estimator.fit(matrix, wanted), matrix
 
 
-def assert_equal_bit_for_bit(estimator: Any, task: Task, matrix: Floats) -> None:
+def assert_equal_bit_for_bit(estimator: Any, task: Task, matrix: Floats, *, kernel: bool = True) -> None:
+    """By ONNX Runtime, and by the kernel unless it does not take the model."""
     compiled = compile_model(estimator, task, matrix, tolerance=0.0)
     assert compiled.output.exact
-    found = CompiledModel(compiled.graph, compiled.output).run(matrix)
+    model = CompiledModel(compiled.graph, compiled.output)
     expected = predict(estimator, task, matrix)
-    assert (found.view(np.int64) == expected.view(np.int64)).all()
+    for first in (sys.maxsize, 0):
+        model._kernel_rows = first
+        assert (model.run(matrix).view(np.int64) == expected.view(np.int64)).all()
+    if kernel:
+        raw = BitVectors(parse_graph(compiled.graph)).run(matrix)
+        found = sigmoid(raw) if compiled.output.link is Link.SIGMOID else raw
+        assert (found.view(np.int64) == expected.view(np.int64)).all()
+    else:
+        with pytest.raises(Unsuitable):
+            BitVectors(parse_graph(compiled.graph))
 
 
 @pytest.mark.parametrize("rows_of", [adversarial_rows, every_threshold])
@@ -106,10 +121,79 @@ def test_compiling_the_same_trees_gives_the_same_bytes() -> None:
     assert first == second
 
 
-def test_native_splits_on_categories_are_refused_with_what_to_do() -> None:
-    estimator, matrix = fitted(classifier(categorical_features=[1]), Task.BINARY)
-    with pytest.raises(ConfigurationError, match=r"natively on categories.*leave out categorical_features"):
-        compile_model(estimator, Task.BINARY, matrix, tolerance=0.0)
+def categories(seed: int, rows: int, *, missing: bool) -> tuple[Floats, Floats]:
+    """A number, and numbers that are names: codes from 0, large ones, some between whole ones, and many."""
+    random = np.random.default_rng(seed)
+    codes = random.integers(0, 25, rows).astype(float)
+    large = random.choice(np.array([-7.0, 30.0, 31.0, 32.0, 33.0, 64.0, 65.0, 2.0**40]), rows)
+    between = random.choice(np.array([0.25, 0.5, 0.75, 1e-300, 1e300]), rows)
+    many = random.integers(0, 200, rows) * 3.0
+    number = random.normal(size=rows)
+    target = np.sin(codes * 5.0) + np.cos(large) + np.sin(many) + (between == 0.5) + number
+    matrix = np.column_stack([number, codes, large, between, many])
+    if missing:
+        matrix[random.random(matrix.shape) < 0.1] = np.nan
+    return matrix, target + random.normal(scale=0.2, size=rows)
+
+
+def strangers(matrix: Floats, seed: int) -> Floats:
+    """Rows with categories that no row of the training had, and ones beside those that there were."""
+    random = np.random.default_rng(seed)
+    placed = matrix[random.integers(0, len(matrix), 4_000)].copy()
+    for column in range(1, 5):
+        known = placed[:, column].copy()
+        odd = [np.nextafter(known, np.inf), np.nextafter(known, -np.inf), known + 0.5, -known - 1.0, known * 1000.0]
+        odd += [np.full(len(placed), value) for value in (np.nan, 255.0, 256.0, 1e9, -0.0, 29.0, 1e308)]
+        placed[:, column] = np.choose(random.integers(0, len(odd) + 3, len(placed)), [*odd, known, known, known])
+    return placed
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["none missing", "some missing"])
+@pytest.mark.parametrize("leaves", [2, 31, 64, 65])
+@pytest.mark.parametrize("task", [Task.BINARY, Task.REGRESSION])
+def test_native_splits_on_categories_are_compiled_bit_for_bit(task: Task, leaves: int, missing: bool) -> None:
+    matrix, target = categories(leaves, ROWS, missing=missing)
+    make = classifier if task is Task.BINARY else regressor
+    estimator = make(categorical_features=[1, 2, 3, 4], max_leaf_nodes=leaves, min_samples_leaf=5)
+    estimator.fit(matrix, (target > 0).astype(int) if task is Task.BINARY else target)
+    asking = sum(int(predictor.nodes["is_categorical"].sum()) for (predictor,) in estimator._predictors)
+    assert asking > 10
+    rows = strangers(matrix, 5)
+    for placed in (matrix, rows, rows[:1], rows[1:3], rows[3:63]):
+        assert_equal_bit_for_bit(estimator, task, placed, kernel=leaves <= 64)
+
+
+def test_a_set_whose_sides_are_exchanged_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix, target = categories(0, ROWS, missing=True)
+    estimator = regressor(categorical_features=[1, 2, 3, 4]).fit(matrix, target)
+    right = trees._in_bitset
+    monkeypatch.setattr(trees, "_in_bitset", lambda words, count: ~right(words, count))
+    with pytest.raises(AssertionError):
+        assert_equal_bit_for_bit(estimator, Task.REGRESSION, strangers(matrix, 5))
+
+
+def test_all_known_categories_on_the_side_of_the_missing_ones_leave_the_other_one_empty() -> None:
+    """The operator knows no empty set."""
+    random = np.random.default_rng(0)
+    codes = random.integers(0, 3, 600).astype(float)
+    codes[:200] = np.nan
+    matrix = np.column_stack([codes, random.normal(size=600)])
+    target = np.where(np.isnan(codes), 5.0, 0.0) + random.normal(scale=0.01, size=600)
+    estimator = regressor(categorical_features=[0]).fit(matrix, target)
+    for value in (np.nan, 0.0, 1.0, 2.0, 3.0, -1.0, 1e9):
+        row = matrix[:1].copy()
+        row[0, 0] = value
+        assert_equal_bit_for_bit(estimator, Task.REGRESSION, row)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 10_000), st.sampled_from([2, 8, 31]), st.booleans(), st.sets(st.integers(1, 4), min_size=1))
+def test_any_split_on_categories_is_compiled_bit_for_bit(
+    seed: int, leaves: int, missing: bool, native: set[int]
+) -> None:
+    matrix, target = categories(seed, 300, missing=missing)
+    estimator = regressor(categorical_features=sorted(native), max_leaf_nodes=leaves, min_samples_leaf=2)
+    assert_equal_bit_for_bit(estimator.fit(matrix, target), Task.REGRESSION, strangers(matrix, seed))
 
 
 def test_a_loss_with_a_link_that_the_manifest_does_not_know_is_refused() -> None:
@@ -128,8 +212,6 @@ def test_more_than_two_classes_are_refused() -> None:
 
 def test_the_sigmoid_of_the_worker_is_the_one_of_scikit_learn_bit_for_bit() -> None:
     from scipy.special import expit
-
-    from scoring.scorer.compiled import sigmoid
 
     random = np.random.default_rng(3)
     raw = np.concatenate(

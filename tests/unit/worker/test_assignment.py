@@ -63,4 +63,4 @@ def test_offsets_that_cannot_be_read_for_long_are_counted_until_they_can(consume
 
 
 def test_a_table_without_live_models_has_no_status() -> None:
-    assert statuses(ModelTable(), Partitions(), lambda _: None) == {}
+    assert statuses(ModelTable(), Partitions(), {}) == {}

@@ -5,7 +5,7 @@ from confluent_kafka import KafkaError
 
 from scoring.worker.intake import sort, take
 from scoring.worker.partitions import Partitions
-from scoring.worker.policy import MustExit
+from scoring.worker.policy import BatchFailed, MustExit
 from tests.support.simulated_kafka import SimulatedBroker, message
 
 
@@ -76,3 +76,26 @@ def test_no_more_records_are_taken_than_asked_for(most: int) -> None:
 def test_an_idle_topic_makes_an_empty_batch() -> None:
     consumer = SimulatedBroker().consumer()
     assert take(consumer.as_consumer(), Partitions(), 10, 0.01).records == 0
+
+
+@pytest.mark.parametrize("offsets", [[6, 7], [7, 8, 7], [7, 8, 0, 1], [7, 7]])
+def test_records_that_were_taken_before_fail_the_batch_wherever_they_come(offsets: list[int]) -> None:
+    """The client's position goes back when its own query for a start is answered after admission's seek."""
+    partitions = admitted(("small.input", 0), ("small.input", 1))
+    due = partitions.get("small.input", 0)
+    assert due is not None
+    due.next_offset = 7
+    messages = [message(b"", offset=offset) for offset in offsets]
+    with pytest.raises(BatchFailed, match="the client went back"):
+        sort(messages, partitions, None)
+    apart = [messages[0], message(b"", partition=1, offset=3), *messages[1:]]
+    with pytest.raises(BatchFailed, match="the client went back"):
+        sort(apart, partitions, None)
+
+
+def test_records_behind_a_gap_are_those_that_are_due() -> None:
+    partitions = admitted(("small.input", 0), ("small.input", 1))
+    for partition in partitions.all():
+        partition.next_offset = 7
+    found = [message(b"", partition=number, offset=offset) for offset in (7, 9, 20) for number in (1, 0)]
+    assert sort(found, partitions, None).following == {("small.input", 0): 21, ("small.input", 1): 21}

@@ -506,6 +506,19 @@ def test_a_partition_that_went_and_came_starts_where_somebody_else_stopped(stage
     assert [offset for _, offset, _ in stage.predictions()] == [0, 1, 2, 3, 9, 10, 11]
 
 
+def test_a_client_that_goes_back_by_itself_makes_nothing_be_scored_again(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(24)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) >= 8)
+        stage.consumer.positions["small.input", 0] = 0  # a late answer to its query for the oldest record
+        yield from stage.until(lambda: len(stage.predictions()) >= 24)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(24)
+    assert stage.broker.committed["small.input", 0][0] == 24
+
+
 # --- models that go -----------------------------------------------------------------------------------------------
 
 

@@ -97,6 +97,26 @@ def test_a_record_that_makes_the_model_fail_is_found_and_its_neighbours_are_scor
     assert [output.key for output in found] == [b"%d" % number for number in range(9)]
 
 
+@pytest.mark.parametrize("culprits", [[0], [255], [3, 4], [0, 64, 128, 192], list(range(16))])
+def test_every_culprit_is_found_by_halving_and_the_model_is_called_no_more_than_that_takes(
+    culprits: list[int], active: Active, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score, calls = active.scorer.score, [0]
+    wanted = {f"r-{number:08d}" for number in culprits}
+
+    def fails_on_some(columns: Columns, rows: int) -> Floats:
+        calls[0] += 1
+        if wanted & {*map(str, columns["id"])}:
+            raise ValueError("a planted fault")
+        return score(columns, rows)
+
+    monkeypatch.setattr(active.scorer, "score", fails_on_some)
+    found = outputs(active, [good(number) for number in range(256)])
+    assert [place for place, reason in enumerate(reasons(found)) if reason is Reason.UNSCORABLE] == culprits
+    assert reasons(found).count(None) == 256 - len(culprits)
+    assert 1 < calls[0] <= 1 + 2 * 8 * len(culprits)  # 256 records are halved eight times
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_a_score_that_is_not_finite_is_no_prediction(
     active: Active, monkeypatch: pytest.MonkeyPatch, wrong: float

@@ -9,6 +9,7 @@ from scoring.contract.heartbeat import ModelStatus, State
 from scoring.contract.progress import Progress
 from scoring.worker.fetching import Phase
 from scoring.worker.heartbeat import merge
+from scoring.worker.lag import Lag
 from scoring.worker.models import Active, ModelTable
 from scoring.worker.partitions import Partition, Partitions, Pause
 from scoring.worker.status import statuses
@@ -76,29 +77,32 @@ def at(number: int, offset: int | None, *pauses: Pause, needs: int = 0) -> Parti
 
 
 def test_nothing_is_said_of_a_model_before_it_went_live() -> None:
-    assert statuses(table(1), partitions(at(0, 5)), lambda _: 0) == {}
+    assert statuses(table(1), partitions(at(0, 5)), {}) == {}
 
 
 def test_the_version_that_scores_is_said_once_it_is_the_live_one() -> None:
     models = table(2)
     models.live["small"] = 1
-    assert statuses(models, partitions(), lambda _: 0)["small"].version is None
+    assert statuses(models, partitions(), {})["small"].version is None
     models.live["small"] = 2
-    assert statuses(models, partitions(), lambda _: 0)["small"].version == "2"
+    assert statuses(models, partitions(), {})["small"].version == "2"
 
 
 def test_positions_and_lag_are_those_of_partitions_that_were_read() -> None:
     models = table(2)
     models.live["small"] = 2
-    found = statuses(models, partitions(at(0, 5), at(1, None, Pause.UNREAD), at(2, 7)), lambda p: p.partition)["small"]
+    lags = {("small.input", 0): Lag(0, 0.0), ("small.input", 2): Lag(2, 1.5)}
+    found = statuses(models, partitions(at(0, 5), at(1, None, Pause.UNREAD), at(2, 7)), lags)["small"]
     assert found.state is State.LIVE
     assert [(position.partition, position.offset) for position in found.positions] == [(0, 5), (2, 7)]
     assert found.lag == (0, 2)
+    assert found.lag_s == (0.0, 1.5)
+    assert found.paused == {"unread": 1}
 
 
 def test_the_newest_sequence_that_a_partition_needs_is_named() -> None:
     models = table(2)
     models.live["small"] = 2
     held = partitions(at(0, 5, Pause.HELD, needs=4), at(1, 5, Pause.HELD, needs=3), at(2, 5))
-    found = statuses(models, held, lambda _: None)["small"]
+    found = statuses(models, held, {})["small"]
     assert (found.state, found.pending, found.reason) == (State.HELD, 4, Pause.HELD.value)

@@ -1,9 +1,10 @@
 """The as-of join: for each record the newest row of a table that held, and was known, at its event.
 
-Pure and vectorised. Training runs it over a whole interval, a worker over what its cache holds: the same code, so
-that a record gets the same values in both (the rule is that of ``TableLookup``).
+Pure and vectorised. Training runs it over a whole interval, a worker over what its cache, its memory or the bundle
+holds: the same code, so that a record gets the same values in both (the rule is that of ``lookup.AsOf``).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from math import isnan
 from typing import Any
@@ -13,18 +14,22 @@ import numpy as np
 import numpy.typing as npt
 
 from scoring.contract.encoder import Column, Columns, Floats
-from scoring.contract.features import FieldType, TableLookup
+from scoring.contract.fields import FieldType
+from scoring.contract.lookup import AsOf, OnMiss, OnOutage
 
 Indices = npt.NDArray[np.int64]
 Key = tuple[Any, ...]
+
+# Before any event: from then on a row holds that has no time of its own.
+FOREVER_S = -1e18
 
 
 class Rows(msgspec.Struct, frozen=True):
     """Rows of a looked-up table as columns of one length.
 
     Attributes:
-        keys: values of the matched columns, in the order of ``TableLookup.match``.
-        valid_at: seconds since 1970.
+        keys: values of the matched columns, in the order of ``AsOf.match``.
+        valid_at: seconds since 1970; ``FOREVER_S`` of rows that hold for ever.
         known_at: seconds since 1970; None where the table does not say. NaN is never known.
         values: columns by field, float64 with NaN for missing, or lists of str and None.
     """
@@ -51,7 +56,7 @@ class Queries(msgspec.Struct, frozen=True):
     places: Indices
 
 
-def ask(lookup: TableLookup, columns: Columns, rows: int, event_time: str) -> Queries:
+def ask(lookup: AsOf, columns: Columns, rows: int, event_time: str) -> Queries:
     """The queries of records.
 
     Args:
@@ -72,7 +77,7 @@ def ask(lookup: TableLookup, columns: Columns, rows: int, event_time: str) -> Qu
     )
 
 
-def as_of_times(lookup: TableLookup, event_times: Floats) -> Floats:
+def as_of_times(lookup: AsOf, event_times: Floats) -> Floats:
     """The ``as_of`` of each event: rounded down to the resolution, minus the lag. Seconds since 1970."""
     return np.floor(event_times / lookup.resolution_s) * lookup.resolution_s - lookup.lag_s
 
@@ -83,34 +88,73 @@ def _key_part(column: Column) -> Sequence[Any]:
     return column
 
 
-def answer(lookup: TableLookup, queries: Queries, table: Rows) -> dict[str, Column]:
-    """The looked-up columns by ``lookup.field``, a value for each record that asked."""
-    found = newest(queries, table, lookup.max_age_s)[queries.places]
-    return {f"{lookup.name}.{field.name}": _take(table.values[field.name], found) for field in lookup.fields}
+def answer(
+    lookup: AsOf, queries: Queries, table: "Rows | Index", asked: npt.NDArray[np.bool_] | None = None
+) -> dict[str, Column]:
+    """The looked-up columns by ``lookup.field``, a value for each record that asked.
 
-
-def newest(queries: Queries, table: Rows, max_age_s: float) -> Indices:
-    """For each query the index of its row in ``table``, -1 where there is none.
-
-    Of rows that hold from the same time the one that became known last counts; of rows that are equal in that too, the
-    one with the greatest values, so that the order in which a database returns rows does not matter.
+    Args:
+        asked: for each query whether the table can answer it; None: all. Nobody knows of the others.
     """
-    if len(table.keys) == 0:
-        return np.full(len(queries.keys), -1, dtype=np.int64)
-    groups: dict[Key, int] = {key: place for place, key in enumerate(dict.fromkeys(table.keys))}
-    table_group = np.array([groups[key] for key in table.keys], dtype=np.int64)
-    order = _order(table, table_group)
-    steps, ranks = np.unique(table.valid_at, return_inverse=True)
-    width = len(steps) + 1
-    position = (table_group * width + ranks)[order]
-    group = np.array([-1 if None in key else groups.get(key, -1) for key in queries.keys], dtype=np.int64)
-    low, high = (
-        np.searchsorted(position, group * width + np.searchsorted(steps, bound, "right"), "left")
-        for bound in (queries.as_of - max_age_s, queries.as_of)
-    )
-    last = np.where((group < 0) | np.isnan(queries.as_of), -1, high - 1)
-    last = _last_known(low, last, None if table.known_at is None else table.known_at[order], queries.known_by)
-    return np.where(last < 0, -1, order[last])
+    index = table if isinstance(table, Index) else Index(table)
+    found = index.newest(queries, math.inf if lookup.valid_at is None else lookup.max_age_s)
+    if asked is not None:
+        found = np.where(asked, found, -1)
+    found = found[queries.places]
+    columns = {f"{lookup.name}.{field.name}": _take(index.table.values[field.name], found) for field in lookup.fields}
+    if tells_what_it_found(lookup):
+        told = (found >= 0).astype(np.float64)
+        columns[found_column(lookup.name)] = told if asked is None else np.where(asked[queries.places], told, np.nan)
+    return columns
+
+
+def unanswered(lookup: AsOf, rows: int) -> dict[str, Column]:
+    """The looked-up columns of records where nobody could be asked."""
+    columns = {f"{lookup.name}.{field.name}": empty_column(field.type, rows) for field in lookup.fields}
+    return {**columns, found_column(lookup.name): np.full(rows, np.nan)}
+
+
+def found_column(lookup: str) -> str:
+    """The name of a column beside the looked-up ones: 1 where there is a row, 0 where there is none, NaN where nobody
+    could be asked. No field is called so, and no feature can refer to it.
+    """
+    return f"{lookup}."
+
+
+def tells_what_it_found(lookup: AsOf) -> bool:
+    """Whether that column is needed: only a stated answer to a miss or an outage does."""
+    return lookup.on_miss != OnMiss.MISSING or lookup.on_outage != OnOutage.WAIT
+
+
+class Index:
+    """Rows made ready to be asked more than once."""
+
+    def __init__(self, table: Rows) -> None:
+        self.table = table
+        self._groups: dict[Key, int] = {key: place for place, key in enumerate(dict.fromkeys(table.keys))}
+        group = np.array([self._groups[key] for key in table.keys], dtype=np.int64)
+        self._order = _order(table, group)
+        self._steps, ranks = np.unique(table.valid_at, return_inverse=True)
+        self._position = (group * (len(self._steps) + 1) + ranks)[self._order]
+        self._known_at = None if table.known_at is None else table.known_at[self._order]
+
+    def newest(self, queries: Queries, max_age_s: float) -> Indices:
+        """For each query the index of its row in the table, -1 where there is none.
+
+        Of rows that hold from the same time the one that became known last counts; of rows that are equal in that too,
+        the one with the greatest values, so that the order in which a database returns rows does not matter.
+        """
+        if len(self.table.keys) == 0:
+            return np.full(len(queries.keys), -1, dtype=np.int64)
+        width = len(self._steps) + 1
+        group = np.array([-1 if None in key else self._groups.get(key, -1) for key in queries.keys], dtype=np.int64)
+        low, high = (
+            np.searchsorted(self._position, group * width + np.searchsorted(self._steps, bound, "right"), "left")
+            for bound in (queries.as_of - max_age_s, queries.as_of)
+        )
+        last = np.where((group < 0) | np.isnan(queries.as_of), -1, high - 1)
+        last = _last_known(low, last, self._known_at, queries.known_by)
+        return np.where(last < 0, -1, self._order[last])
 
 
 def _order(table: Rows, group: Indices) -> Indices:
@@ -153,7 +197,7 @@ def _take(column: Column, indices: Indices) -> Column:
     return [words[index] for index in indices.tolist()]
 
 
-def join(lookup: TableLookup, columns: Columns, rows: int, event_time: str, table: Rows) -> dict[str, Column]:
+def join(lookup: AsOf, columns: Columns, rows: int, event_time: str, table: Rows) -> dict[str, Column]:
     """The looked-up columns of records by ``lookup.field``, from a table that holds all rows that can count."""
     return answer(lookup, ask(lookup, columns, rows, event_time), table)
 

@@ -1,4 +1,4 @@
-"""The join against a plain loop over the rule of ``TableLookup``."""
+"""The join against a plain loop over the rule of ``lookup.AsOf``."""
 
 import math
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scoring.contract.asof import Rows, join
 from scoring.contract.encoder import Column
 from scoring.contract.features import FieldType, LookupField, TableLookup
-from scoring.lookups.asof import Rows, join
 
 HOUR = 3600.0
 Record = dict[str, Any]

@@ -1,0 +1,161 @@
+"""What a worker counts and times. Plain numbers without I/O: one update per micro-batch, none per record.
+
+Each number is changed by one thread only: flush and commit times by the committer's, everything else by the hot one.
+Others read copies, which may be a micro-batch old.
+"""
+
+import time
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+from confluent_kafka import Message
+
+from scoring.contract.dead_letter import PREFIX
+from scoring.worker.emit import Output
+
+Lap = Callable[[str], None]
+
+CONSUME, DECODE, LOOK_UP, ENCODE, SCORE, EMIT = "consume", "decode", "look_up", "encode", "score", "emit"
+PRODUCE, FLUSH, COMMIT = "produce", "flush", "commit"
+STAGES = (CONSUME, DECODE, LOOK_UP, ENCODE, SCORE, EMIT, PRODUCE, FLUSH, COMMIT)
+
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_DELAYS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0)
+_RECORDS = tuple(float(2**power) for power in range(0, 13, 2))
+_REASON = f"{PREFIX}reason"
+
+
+def no_lap(_: str) -> None:
+    """A lap that nobody takes the time of."""
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """What one micro-batch made of one model's records; it counts once its transaction is committed.
+
+    Attributes:
+        records: how many have an outcome in it.
+        letters: how many of these are dead letters, by reason.
+        newest_ms: the timestamp of the last record, in milliseconds since 1970; None where it has none.
+    """
+
+    model: str
+    records: int
+    letters: Mapping[str, int]
+    newest_ms: int | None = None
+
+
+class Histogram:
+    """Counts of observations by upper bound (inclusive), as Prometheus has them."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def read(self) -> tuple[list[tuple[str, float]], float]:
+        """Cumulative counts by upper bound, the last of which is ``+Inf``, and the sum."""
+        total, buckets = 0, []
+        for bound, count in zip((*map(repr, self._bounds), "+Inf"), self._counts.copy(), strict=True):
+            total += count
+            buckets.append((bound, float(total)))
+        return buckets, self._sum
+
+    @property
+    def count(self) -> int:
+        """How many there were."""
+        return sum(self._counts)
+
+
+class Metrics:
+    """The numbers of one worker since its start.
+
+    Args:
+        clock_s: monotonic, for what takes time.
+        now_s: seconds since 1970, to compare with the timestamps of records.
+    """
+
+    def __init__(
+        self, clock_s: Callable[[], float] = time.perf_counter, now_s: Callable[[], float] = time.time
+    ) -> None:
+        self._clock_s = clock_s
+        self._now_s = now_s
+        self._lap_at_s = 0.0
+        self._laps: dict[str, float] = {}
+        self.stages = {stage: Histogram(_SECONDS) for stage in STAGES}
+        self.batch_records = Histogram(_RECORDS)
+        self.swap_pause = Histogram(_SECONDS)
+        self.delay = Histogram(_DELAYS_S)
+        self.records: Counter[str] = Counter()  # by model, dead letters included
+        self.dead_letters: Counter[tuple[str, str]] = Counter()  # by model and reason
+        self.put_back: Counter[tuple[str, str]] = Counter()  # by topic and why
+        self.recoveries: Counter[str] = Counter()  # by why
+        self.transactions: Counter[str] = Counter()  # by outcome: committed, aborted
+
+    # --- the time of stages ---------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A turn of the loop begins."""
+        self._laps.clear()
+        self._lap_at_s = self._clock_s()
+
+    def lap(self, stage: str) -> None:
+        """The time since the last lap went into ``stage``."""
+        now_s = self._clock_s()
+        self._laps[stage] = self._laps.get(stage, 0.0) + now_s - self._lap_at_s
+        self._lap_at_s = now_s
+
+    def end(self, records: int) -> None:
+        """A micro-batch of so many records was handed over: observe each of its stages once."""
+        for stage, took_s in self._laps.items():
+            self.stages[stage].observe(took_s)
+        self._laps.clear()
+        self.batch_records.observe(records)
+
+    def timed(self, stage: str, took_s: float) -> None:
+        """A stage of the committer's took so long."""
+        self.stages[stage].observe(took_s)
+
+    # --- what became of records -----------------------------------------------------------------------------------
+
+    def committed(self, tallies: Sequence[Tally]) -> None:
+        """The transaction of these was committed."""
+        self.transactions["committed"] += 1
+        for tally in tallies:
+            self.records[tally.model] += tally.records
+            for reason, count in tally.letters.items():
+                self.dead_letters[tally.model, reason] += count
+            if tally.newest_ms is not None:
+                self.delay.observe(max(0.0, self._now_s() - tally.newest_ms / 1_000))
+
+    def letters_of(self, model: str) -> dict[str, int]:
+        """A model's dead letters, by reason."""
+        return {reason: count for (name, reason), count in self.dead_letters.copy().items() if name == model}
+
+
+def tally(model: str, messages: Sequence[Message], outputs: Sequence[Output], letters: int) -> Tally:
+    """The tally of one model's part of a micro-batch, of whose outputs ``letters`` are dead letters."""
+    reasons: Counter[str] = Counter()
+    if letters:
+        reasons.update(reason for output in outputs if (reason := _reason(output)) is not None)
+    return Tally(model, len(outputs), reasons, timestamp_ms(messages[-1]) if messages else None)
+
+
+def timestamp_ms(message: Message) -> int | None:
+    """A record's timestamp, in milliseconds since 1970; None where it has none."""
+    kind, moment_ms = message.timestamp()
+    return None if kind == 0 or moment_ms < 0 else moment_ms
+
+
+def _reason(output: Output) -> str | None:
+    """Why an output is a dead letter; None where it is none. The last header of the name is Baton's own."""
+    for name, value in reversed(output.headers or ()):
+        if name == _REASON:
+            return (value or b"").decode("utf-8", "replace")
+    return None

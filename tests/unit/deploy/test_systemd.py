@@ -1,0 +1,55 @@
+"""The systemd unit: what it sets exists, and systemd itself finds nothing wrong with it."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scoring.settings import Settings
+from scoring.worker.ending import EXIT_CONFIGURATION
+from scoring.worker.supervisor import END_PATIENCE_S
+
+UNIT = Path(__file__).parents[3] / "deploy" / "systemd" / "baton-worker@.service"
+# As systemd-analyze counts it, from 0 to 10.
+WORST_EXPOSURE = 2.0
+
+
+def values(name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", UNIT.read_text(), re.MULTILINE)
+
+
+def test_every_setting_that_it_names_exists() -> None:
+    named = set(re.findall(r"\bBATON_([A-Z_]+)\b", UNIT.read_text()))
+    assert len(named) >= 8
+    assert named <= {name.upper() for name in Settings.model_fields}
+
+
+def test_it_supervises_since_only_a_supervisor_tells_systemd_that_it_is_well() -> None:
+    (kind,) = values("Type")
+    assert kind == "notify"
+    assert "BATON_PROCESSES=1" in UNIT.read_text()
+    (prevented,) = values("RestartPreventExitStatus")
+    assert int(prevented) == EXIT_CONFIGURATION
+
+
+def test_it_waits_until_every_worker_has_finished_its_micro_batch() -> None:
+    (timeout,) = values("TimeoutStopSec")
+    assert int(timeout) > END_PATIENCE_S
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_finds_nothing_wrong_with_it_and_nearly_nothing_exposed(tmp_path: Path) -> None:
+    unit = tmp_path / "baton-worker@flights.service"
+    unit.write_text(UNIT.read_text().replace("/opt/baton/bin/baton", "/bin/true"))
+    verified = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    rated = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (exposure,) = re.findall(r"Overall exposure level for .*: ([0-9.]+)", rated.stdout)
+    assert float(exposure) <= WORST_EXPOSURE
