@@ -1,0 +1,85 @@
+"""A bare pass-through: reads, copies key and value, and commits as a worker does; no record is looked into.
+
+The upper bound for anything that scores: Baton's settings of the clients, its two producers in turn with its committer
+(protocol B.3, B.4), the same size of micro-batches; between consuming and producing there is nothing. A rebalance ends
+it: it runs alone.
+
+    BATON_… python -m bench.pass_through INPUT OUTPUT
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+
+from scoring.settings import Settings, read_settings
+from scoring.worker.clients import consumer_settings, producer_settings
+from scoring.worker.committer import POLL_S, Transaction
+from scoring.worker.delivery import AtLeastOnce, ExactlyOnce
+from scoring.worker.pipeline import Pipeline
+from scoring.worker.stop import Stop, stop_on_signals
+
+WAIT_S = 0.05
+
+
+def main() -> None:
+    if len(sys.argv) != 3 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
+    stop = Stop()
+    with stop_on_signals(stop):
+        run(read_settings(), sys.argv[1], sys.argv[2], stop)
+
+
+def run(settings: Settings, source: str, target: str, stop: Stop) -> None:
+    consumer, delivery, producers = _delivery(settings)
+    pipeline = Pipeline(producers, delivery, stop.overdue)
+    pipeline.start()
+    consumer.subscribe([source], on_assign=_from_the_beginning)
+    while not stop.requested():
+        pipeline.collect()
+        pipeline.committed.clear()
+        first = consumer.poll(WAIT_S)
+        if first is None:
+            continue
+        messages = [first, *consumer.consume(settings.maximum_batch_records - 1, 0)]
+        group = consumer.consumer_group_metadata()
+        producer = pipeline.begin()
+        pipeline.hand_over(Transaction(producer, _copy(producer, target, messages), group))
+    pipeline.drain()
+    consumer.close()
+
+
+def _copy(producer: Producer, target: str, messages: Sequence[Message]) -> list[TopicPartition]:
+    """Produce what was consumed; the offsets behind it."""
+    produce, following = producer.produce, {}
+    for message in messages:
+        partition = message.partition()
+        while True:
+            try:
+                produce(target, message.value(), message.key(), partition)  # type: ignore[arg-type]
+                break
+            except BufferError:
+                producer.poll(POLL_S)
+        following[partition] = message
+    source = messages[0].topic()
+    return [TopicPartition(source, number, last.offset() + 1) for number, last in following.items()]  # type: ignore[arg-type,operator]
+
+
+def _delivery(settings: Settings) -> tuple[Consumer, Any, tuple[Producer, Producer]]:
+    member = consumer_settings(settings)
+    producers = Producer(producer_settings(settings, 0)), Producer(producer_settings(settings, 1))
+    if settings.delivery == "at-least-once":
+        delivery = AtLeastOnce(lambda more: Consumer({**member, **more}))
+        return delivery.consumer, delivery, producers
+    for producer in producers:
+        producer.init_transactions(20)
+    return Consumer(member), ExactlyOnce(), producers
+
+
+def _from_the_beginning(consumer: Consumer, assigned: list[TopicPartition]) -> None:
+    consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in assigned])
+
+
+if __name__ == "__main__":
+    main()
