@@ -35,7 +35,11 @@ class Patience(Generic[Answer]):
             raise Unavailable(f"{self._what}: an earlier query has had no answer yet")
         answers: SimpleQueue[Answer | Exception] = SimpleQueue()
         self._thread = threading.Thread(target=_run, args=(call, answers), name="lookup", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the host allows no more threads: the records have no part in it
+            self._thread = None
+            raise Unavailable(f"{self._what}: {error}") from error
         try:
             found = answers.get(timeout=self._timeout_s)
         except Empty:

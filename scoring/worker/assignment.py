@@ -22,7 +22,11 @@ ADMISSION_TIMEOUT_S = 0.2
 # How long an acknowledgement on an idle topic waits for the group's assignment, so that it can name its offsets.
 JOIN_PATIENCE_S = 5.0
 # Committed offsets that cannot be read so often in a row are no longer just somebody's open transaction.
-TRIES_BEFORE_WARNING = 50
+TRIES_BEFORE_WARNING = 40
+# How long the next try waits at the most: for all that one question was about, and for one partition by itself.
+SOON_S = 0.5
+LONGEST_WAIT_S = 5.0
+FAILURES_A_PASS = 2
 # How often the output topics are looked at again for a partition that they lack.
 OUTPUT_WAIT_S = 5.0
 log = structlog.get_logger()
@@ -52,6 +56,7 @@ class Assignment:
         self._models = models
         self._topics = topics
         self._widths: dict[str, int] = {}
+        self._topic_ids: dict[str, str | Unavailable] = {}
         self._refused = refused
         self._subscribed: list[str] = []
         self._subscribed_at_s = 0.0
@@ -87,14 +92,22 @@ class Assignment:
         waiting = [partition for partition in self.partitions.waiting() if partition.not_before_s <= now_s]
         if not waiting or now_s < self._admit_at_s:
             return
+        self._topic_ids.clear()
         unread = [partition for partition in waiting if Pause.UNREAD in partition.pauses]
-        try:
-            for partition in waiting:
-                if Pause.UNREAD not in partition.pauses:
-                    self._judge(partition)
-            self._read_committed(unread)
-        except (KafkaException, Unavailable) as error:
-            self._unreadable(unread, str(error))
+        # Somebody's open transaction may be in the way of partitions that came: those that stayed are asked for alone.
+        found = [
+            *self._committed([partition for partition in unread if partition.kept]),
+            *self._committed([partition for partition in unread if not partition.kept]),
+        ]
+        failures = 0
+        for partition, committed in [*((p, None) for p in waiting if Pause.UNREAD not in p.pauses), *found]:
+            try:
+                self._admit(partition, committed)
+            except (KafkaException, Unavailable) as error:  # the others do not wait for it
+                self._unreadable([partition], str(error), LONGEST_WAIT_S)
+                failures += 1
+                if failures == FAILURES_A_PASS:  # each may have taken its timeout: records of the others come first
+                    break
         if self.partitions.waiting():
             self._admit_at_s = time.monotonic() + ADMISSION_TIMEOUT_S
 
@@ -127,10 +140,12 @@ class Assignment:
                 partition.pauses, partition.next_offset = {why}, offset
                 partition.not_before_s = time.monotonic() + wait_s
 
-    def _unreadable(self, unread: Sequence[Partition], error: str) -> None:
+    def _unreadable(self, unread: Sequence[Partition], error: str, longest_s: float) -> None:
         """Most often somebody's open transaction is in the way and ends within its timeout; what lasts is said."""
+        now_s = time.monotonic()
         for partition in unread:
             partition.unreadable += 1
+            partition.not_before_s = now_s + min(longest_s, ADMISSION_TIMEOUT_S * partition.unreadable)
         tries = max((partition.unreadable for partition in unread), default=1)
         if tries % TRIES_BEFORE_WARNING == 0:
             log.warning("partitions.unreadable", partitions=_names([_place(p) for p in unread]), error=error)
@@ -151,20 +166,42 @@ class Assignment:
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         self._on_revoke(consumer, lost)
 
-    def _read_committed(self, unread: Sequence[Partition]) -> None:
+    def _committed(self, unread: Sequence[Partition]) -> list[tuple[Partition, TopicPartition]]:
+        """What was committed of these partitions; nothing where the broker cannot say now."""
         if not unread:
-            return
-        places = [_place(partition) for partition in unread]
-        for partition, found in zip(unread, self._consumer.committed(places, ADMISSION_TIMEOUT_S), strict=True):
-            if found.error is not None:
-                raise KafkaException(found.error)
-            offset = self._resolved(partition, found.offset)
-            partition.topic_id = self._topics.topic_id(partition.topic)
-            partition.needs = Progress.decode(found.metadata)
+            return []
+        try:
+            found = self._consumer.committed([_place(partition) for partition in unread], ADMISSION_TIMEOUT_S)
+        except KafkaException as error:
+            self._unreadable(unread, str(error), SOON_S)
+            return []
+        return list(zip(unread, found, strict=True))
+
+    def _admit(self, partition: Partition, committed: TopicPartition | None) -> None:
+        """Go to the committed offset where it was not known before, and judge whether the partition may be scored."""
+        if committed is not None:
+            if committed.error is not None:
+                raise KafkaException(committed.error)
+            offset = self._resolved(partition, committed.offset)
+            partition.topic_id = self._topic_id(partition.topic)
+            partition.needs = Progress.decode(committed.metadata)
             self._consumer.seek(TopicPartition(partition.topic, partition.partition, offset))
             partition.next_offset = offset
             partition.unreadable = 0
-            self._judge(partition)
+        self._judge(partition)
+
+    def _topic_id(self, topic: str) -> str:
+        """The topic's id, asked for once in a pass, also where it cannot be had."""
+        found = self._topic_ids.get(topic)
+        if found is None:
+            try:
+                found = self._topics.topic_id(topic)
+            except Unavailable as error:
+                found = error
+            self._topic_ids[topic] = found
+        if isinstance(found, Unavailable):
+            raise found
+        return found
 
     def _resolved(self, partition: Partition, committed: int) -> int:
         """Where to go on: at the committed offset, where the topic still has it; never at -1001 (B.5).

@@ -174,8 +174,9 @@ class AtLeastOnce:
         if error.fatal() or error.code() not in _PASSING:
             self._under_way.clear()  # what is not committed is scored again
             raise KafkaException(error)
-        if self._under_way:
-            self.consumer.commit(offsets=list(self._under_way.values()), asynchronous=True)
+        again = list(self._under_way.values())
+        self._under_way.clear()
+        self.finish(again)
 
     def drain(self, beat: Callable[[], None], abandoned: Callable[[], bool]) -> bool:
         """See ``Delivery``. Records that come meanwhile are dropped: the caller goes back to the committed offsets."""

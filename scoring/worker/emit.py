@@ -78,6 +78,7 @@ class Emitter:
         head = self._lineage + b',"scored_at":"%b"' % rfc3339(scored_at).encode()
         place = msgspec.json.encode({"topic": origin.topic, "topic_id": origin.topic_id})[:-1]
         decided = repeat(b"null") if decisions is None else (b"true" if d else b"false" for d in decisions)
+        whole = len(rows) == len(origin.offsets)
         # Constant text and a column in turn: joined record by record.
         parts: list[Iterable[bytes]] = [
             repeat(head + b',"score":', len(rows)),
@@ -87,9 +88,9 @@ class Emitter:
             repeat(b',"event_time":'),
             json_columns.times(columns[self._event_time]),
             repeat(b',"input":' + place + b',"partition":'),
-            json_columns.integers([origin.partitions[row] for row in rows]),
+            json_columns.integers(origin.partitions if whole else [origin.partitions[row] for row in rows]),
             repeat(b',"offset":'),
-            json_columns.integers([origin.offsets[row] for row in rows]),
+            json_columns.integers(origin.offsets if whole else [origin.offsets[row] for row in rows]),
             *self._carried(columns),
         ]
         found = [b"".join(fragments) for fragments in zip(*parts, strict=False)]  # what repeats has no end

@@ -5,6 +5,7 @@ from typing import NoReturn
 
 import structlog
 
+from scoring.contract.errors import ConfigurationError
 from scoring.log import configure_logging
 from scoring.settings import Settings
 from scoring.worker.clients import Clients
@@ -31,5 +32,10 @@ def live(settings: Settings, surrounding: Surrounding | None = None, clients: Cl
             run_worker(settings, stop, clients, surrounding)
     except MustExit as error:
         log.critical("worker.must_exit", error=str(error))
+        leave(EXIT_AGAIN)
+    except ConfigurationError:
+        raise
+    except Exception:  # an unknown state; and taking clients apart, as the interpreter would, can hang
+        log.critical("worker.must_exit", exc_info=True)
         leave(EXIT_AGAIN)
     leave(0)

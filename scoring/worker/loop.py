@@ -151,7 +151,7 @@ class Loop:
                 self._outages[topic] += 1
                 self._put_back(batch, topic, Pause.LOOKUP, self._backoff.wait_s(self._outages[topic]), str(error))
                 continue
-            letters = sum(output.topic == active.topics.dead_letters for output in found)
+            letters = [output.topic for output in found].count(active.topics.dead_letters)
             breaker = self._breakers[topic]
             if breaker.admits(len(found), letters):
                 outputs += found

@@ -41,6 +41,7 @@ class Partition(msgspec.Struct):
         needs: the sequence that its committed metadata names.
         not_before_s: when it may be admitted again at the earliest, on the monotonic clock.
         unreadable: how often in a row its committed offset could not be read.
+        kept: it was read here before the last abort: no other worker's transaction can be in the way of its offsets.
         gone: records that the topic no longer held when they were due, so that nobody can score them.
         end: the offset behind its last record when that was last asked for; None before.
     """
@@ -52,6 +53,7 @@ class Partition(msgspec.Struct):
     needs: Progress = Progress()
     not_before_s: float = 0.0
     unreadable: int = 0
+    kept: bool = False
     gone: int = 0
     end: int | None = None
     pauses: set[Pause] = msgspec.field(default_factory=lambda: {Pause.UNREAD})
@@ -90,8 +92,8 @@ class Partitions:
     def reset(self) -> None:
         """Forget how far everything was read: all partitions wait for admission again."""
         self.rebalanced = False
-        for place in self._table:
-            self._table[place] = Partition(*place)
+        for place, known in self._table.items():
+            self._table[place] = Partition(*place, kept=known.kept or known.next_offset is not None)
 
     def get(self, topic: str, partition: int) -> Partition | None:
         """The partition, where it is assigned."""

@@ -154,6 +154,7 @@ class Pipeline:
         for transaction in list(self._submitted):
             while (event := self._next_event()) is None or event.stage is Stage.FLUSHED:
                 pass
+            self._submitted.remove(transaction)  # its last event was taken: nobody may wait for it again
             if event.stage is Stage.COMMITTED:
                 self._finish(event.transaction)
             elif event.must_exit:

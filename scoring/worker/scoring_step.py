@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import cast
 
 import numpy as np
 import structlog
@@ -33,6 +34,8 @@ def outputs_of(
         return _outputs(active, messages, topic_id, lookups, at)
     except (Unavailable, ConfigurationError):  # not the records' fault: as dead letters they would drain the topic
         raise
+    except (MemoryError, OSError) as error:  # nor is this host's distress
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
     except Exception as error:  # whatever a record makes the model or a library raise condemns that record only
         if len(messages) > 1:
             middle = len(messages) // 2
@@ -64,9 +67,15 @@ def _outputs(
         for place in np.flatnonzero(~np.isfinite(scores)).tolist()
     ]
     origin = _origin(active, messages, topic_id)
-    outputs: list[Output | None] = [None] * len(messages)
     predicted = emitter.predictions(columns, scores, decided, origin, rows, at)
-    emitted = emitter.records([messages[row] for row in rows], [origin.partitions[row] for row in rows], predicted)
+    if len(rows) == len(messages) and not failures:
+        emitted = emitter.records(messages, origin.partitions, predicted)
+        if None not in emitted:
+            scorer.lap(EMIT)
+            return cast("list[Output]", emitted)
+    else:
+        emitted = emitter.records([messages[row] for row in rows], [origin.partitions[row] for row in rows], predicted)
+    outputs: list[Output | None] = [None] * len(messages)
     for row, output in zip(rows, emitted, strict=True):
         outputs[row] = output
         if output is None:
@@ -82,12 +91,7 @@ def _origin(active: Active, messages: Sequence[Message], topic_id: str) -> Origi
     return Origin(
         topic=active.topics.input,
         topic_id=topic_id,
-        partitions=[_known(message.partition()) for message in messages],
-        offsets=[_known(message.offset()) for message in messages],
+        # What was consumed without an error has both.
+        partitions=cast("list[int]", [message.partition() for message in messages]),
+        offsets=cast("list[int]", [message.offset() for message in messages]),
     )
-
-
-def _known(number: int | None) -> int:
-    if number is None:
-        raise ValueError("a consumed record has no partition or offset")
-    return number

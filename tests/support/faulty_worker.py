@@ -50,9 +50,9 @@ def _explain() -> None:
     """Say each time why committed offsets could not be read: the worker itself says so only when it lasts."""
     unreadable = Assignment._unreadable
 
-    def explained(self: Assignment, unread: Sequence[Partition], error: str) -> None:
+    def explained(self: Assignment, unread: Sequence[Partition], error: str, longest_s: float) -> None:
         print(f"unreadable: {[partition.partition for partition in unread]}: {error}", file=sys.stderr, flush=True)
-        unreadable(self, unread, error)
+        unreadable(self, unread, error, longest_s)
 
     Assignment._unreadable = explained  # type: ignore[method-assign]
 

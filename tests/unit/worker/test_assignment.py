@@ -62,5 +62,45 @@ def test_offsets_that_cannot_be_read_for_long_are_counted_until_they_can(consume
     assert partition.next_offset == 0
 
 
+class Leaderless(Refusing):
+    """Partition 0 has no leader; what else is asked is answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allowed = True
+        self.asked: list[list[int]] = []
+
+    def committed(self, places: list[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
+        self.asked.append([place.partition for place in places])
+        return super().committed(places, _timeout_s)
+
+    def get_watermark_offsets(self, *asked: Any, **_: object) -> tuple[int, int]:
+        if asked[0].partition == 0:
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        return 0, 0
+
+
+def test_a_partition_without_a_leader_keeps_no_other_one_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignment, "ADMISSION_TIMEOUT_S", 0.0)
+    made, partitions = assigned(Leaderless())
+    partitions.assign([("small.input", 1)])
+    made.admit()
+    first, second = partitions.all()
+    assert (first.next_offset, first.unreadable) == (None, 1)
+    assert second.next_offset == 0
+
+
+def test_partitions_that_stayed_are_asked_for_without_those_that_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignment, "ADMISSION_TIMEOUT_S", 0.0)
+    consumer = Leaderless()
+    made, partitions = assigned(consumer)
+    partitions.assign([("small.input", 1)])
+    made.admit()
+    partitions.assign([("small.input", 2)])
+    made.go_back()
+    made.admit()
+    assert consumer.asked == [[0, 1], [1], [0, 2]]
+
+
 def test_a_table_without_live_models_has_no_status() -> None:
     assert statuses(ModelTable(), Partitions(), {}) == {}

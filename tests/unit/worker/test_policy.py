@@ -95,9 +95,9 @@ def test_going_back_forgets_how_far_everything_was_read() -> None:
     for partition in partitions.all():
         partition.pauses, partition.next_offset = set(), 9
     partitions.reset()
-    assert partitions.all() == [Partition("a", 0), Partition("a", 1), Partition("b", 0)]
+    assert partitions.all() == [Partition(*place, kept=True) for place in (("a", 0), ("a", 1), ("b", 0))]
     assert not partitions.rebalanced
-    assert partitions.of_topic("b") == [Partition("b", 0)]
+    assert partitions.of_topic("b") == [Partition("b", 0, kept=True)]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,18 @@ def test_a_lookup_that_fails_condemns_no_record(active: Active, error: Exception
     assert lookups.calls == 1
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), OSError(24, "Too many open files")])
+def test_the_distress_of_the_host_condemns_no_record(
+    active: Active, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def failing(*_: object) -> Floats:
+        raise error
+
+    monkeypatch.setattr(active.scorer, "score", failing)
+    with pytest.raises(Unavailable, match=type(error).__name__):
+        outputs(active, [good(0), good(1)])
+
+
 def test_no_records_make_no_outputs(active: Active) -> None:
     assert outputs(active, []) == []
 

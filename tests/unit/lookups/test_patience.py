@@ -1,0 +1,38 @@
+"""Asking with a deadline."""
+
+import threading
+
+import pytest
+
+from scoring.contract.errors import Unavailable
+from scoring.lookups.patience import Patience
+
+
+def test_what_is_answered_in_time_is_handed_on() -> None:
+    assert Patience[int]("lookup", 5.0).ask(lambda: 7) == 7
+
+
+def test_what_is_not_answered_in_time_is_left_behind_and_nothing_is_asked_until_it_has_ended() -> None:
+    patience, answer = Patience[bool]("lookup", 0.01), threading.Event()
+    with pytest.raises(Unavailable, match=r"no answer within 0\.01 s"):
+        patience.ask(lambda: answer.wait(10))
+    with pytest.raises(Unavailable, match="an earlier query"):
+        patience.ask(lambda: True)
+    answer.set()
+    held = patience._thread
+    assert held is not None
+    held.join(10)
+    assert patience.ask(lambda: True)
+
+
+def test_a_host_that_allows_no_more_threads_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = Patience[int]("lookup", 5.0)
+    with monkeypatch.context() as full:
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Unavailable, match="new thread"):
+            patience.ask(lambda: 7)
+    assert patience.ask(lambda: 7) == 7
