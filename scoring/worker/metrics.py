@@ -15,8 +15,6 @@ from confluent_kafka import Message
 from scoring.contract.dead_letter import PREFIX
 from scoring.worker.emit import Output
 
-Lap = Callable[[str], None]
-
 CONSUME, DECODE, LOOK_UP, ENCODE, SCORE, EMIT = "consume", "decode", "look_up", "encode", "score", "emit"
 PRODUCE, FLUSH, COMMIT = "produce", "flush", "commit"
 STAGES = (CONSUME, DECODE, LOOK_UP, ENCODE, SCORE, EMIT, PRODUCE, FLUSH, COMMIT)
@@ -25,10 +23,6 @@ _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 _DELAYS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0)
 _RECORDS = tuple(float(2**power) for power in range(0, 13, 2))
 _REASON = f"{PREFIX}reason"
-
-
-def no_lap(_: str) -> None:
-    """A lap that nobody takes the time of."""
 
 
 class Tally(msgspec.Struct, frozen=True):
