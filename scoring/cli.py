@@ -1,6 +1,7 @@
 """The one command line, ``baton``. Each command is a module that is imported only when it is called."""
 
 import importlib
+import os
 import pkgutil
 import sys
 from importlib.metadata import entry_points
@@ -20,17 +21,20 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, sorted."""
-        own = {module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__)}
         others = {point.name for point in entry_points(group=ENTRY_POINTS)}
-        return sorted(own | others | set(super().list_commands(ctx)))
+        return sorted(_own() | others | set(super().list_commands(ctx)))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, or None."""
+        """The command of that name, or None. Nobody else's replaces one of Baton's own."""
+        if cmd_name in _own():
+            return _as_command(importlib.import_module(f"scoring.commands.{cmd_name.replace('-', '_')}").command)
         for point in entry_points(group=ENTRY_POINTS, name=cmd_name):
             return _as_command(point.load())
-        if cmd_name in self.list_commands(ctx):
-            return _as_command(importlib.import_module(f"scoring.commands.{cmd_name.replace('-', '_')}").command)
         return super().get_command(ctx, cmd_name)
+
+
+def _own() -> set[str]:
+    return {module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__)}
 
 
 def _as_command(found: object) -> click.Command:
@@ -50,6 +54,8 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line: exit 0 done, 1 failed or refused, 2 wrong usage or configuration."""
+    # Baton has no use for plugins of pydantic, and looking for them reads the metadata of every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         group(prog_name="baton")
     except ConfigurationError as error:

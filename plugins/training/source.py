@@ -11,7 +11,8 @@ from scoring.contract import asof, manifest
 from scoring.contract.clock import epoch_s
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.features import FeatureSchema, FieldType
-from scoring.lookups.database import Engines, as_column, reading, table_of
+from scoring.lookups.database import Engines, reading, table_of
+from scoring.lookups.rows import as_column
 from scoring.lookups.table import rows_between
 
 FETCH_ROWS = 10_000

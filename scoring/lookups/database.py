@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import exc
 
 from scoring.contract.clock import EPOCH, epoch_s
-from scoring.contract.encoder import Column
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.features import FieldType
 
@@ -97,23 +95,6 @@ def table_of(name: str, columns: dict[str, FieldType]) -> sa.TableClause:
     schema, _, bare = name.rpartition(".")
     parts = [sa.column(column, Moment() if kind is FieldType.TIME else None) for column, kind in columns.items()]
     return sa.table(bare, *parts, schema=schema or None)
-
-
-def as_column(kind: FieldType, values: Any) -> Column:
-    """A column as the encoder takes it, from a sequence of a database's values.
-
-    Infinity is a missing value: no JSON record can carry it, so a worker would not see it either.
-
-    Raises:
-        ConfigurationError: a value is not of that type.
-    """
-    try:
-        if kind is FieldType.STRING:
-            return [None if value is None else str(value) for value in values]
-        numbers = np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"a column that is declared as {kind.value} holds something else: {error}") from error
-    return np.where(np.isinf(numbers), np.nan, numbers)
 
 
 Connections = Callable[[str], str]

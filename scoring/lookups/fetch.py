@@ -17,7 +17,8 @@ from scoring.contract.clock import from_epoch_s
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.features import FieldType, TableLookup, TopicLookup
 from scoring.lookups.database import Moment, last_moment
-from scoring.lookups.table import Row, selected, table_of_lookup
+from scoring.lookups.rows import Row
+from scoring.lookups.table import selected, table_of_lookup
 
 # A key, and the ``as_of`` of its step.
 Wanted = tuple[Key, float]

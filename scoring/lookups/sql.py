@@ -17,7 +17,7 @@ from scoring.contract.lookup import MAXIMUM_TIMEOUT_S, OnOutage
 from scoring.lookups.database import Connections, Engines, reading
 from scoring.lookups.fetch import Fetch, Wanted
 from scoring.lookups.patience import Patience
-from scoring.lookups.table import Row, as_rows
+from scoring.lookups.rows import Row, as_rows
 
 TIME_TO_LIVE_S = 60.0
 CAPACITY_KEYS = 100_000

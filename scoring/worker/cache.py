@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
@@ -41,6 +42,9 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
 decodable(Memory)
 
+# A roll-back goes a version or two back; what is gone is fetched again.
+KEPT_BUNDLES = 16
+
 
 class Cache:
     """The folder of a worker's memory, and the folder of bundles that the workers of a host share.
@@ -62,7 +66,11 @@ class Cache:
     def bundle(self, digest: str) -> Path | None:
         """The folder of a bundle that was fetched before; its digests have to be checked again."""
         folder = self._bundles / digest
-        return folder if folder.is_dir() else None
+        if not folder.is_dir():
+            return None
+        with suppress(OSError):  # a disk that is full or cannot be written to
+            os.utime(folder)
+        return folder
 
     def scratch(self) -> Path:
         """A new folder on the same file system, to fetch into.
@@ -96,8 +104,33 @@ class Cache:
         return kept
 
     def discard(self, digest: str) -> None:
-        """Remove a bundle that turned out to be damaged."""
-        shutil.rmtree(self._bundles / digest, ignore_errors=True)
+        """Remove a bundle that turned out to be damaged, all of it at once: other workers of the host look at it."""
+        aside = self._fetching / f"discarded-{digest}"
+        with suppress(OSError):  # another worker was faster
+            (self._bundles / digest).rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def prune(self, kept: int = KEPT_BUNDLES) -> list[str]:
+        """Remove the bundles that were not used for longest, but for those that are live in a worker of this host.
+
+        Returns:
+            the digests of those that were removed.
+        """
+        bundles = sorted(self._bundles.iterdir(), key=_used_at_s, reverse=True)
+        live = self._live()
+        old = [folder.name for folder in bundles[kept:] if folder.name not in live]
+        for digest in old:
+            self.discard(digest)
+        return old
+
+    def _live(self) -> set[str]:
+        """What went live last in the workers of this host; of one whose memory is damaged it is not known."""
+        live: set[str] = set()
+        for file in self._memory.parent.glob("*.json"):
+            with suppress(msgspec.MsgspecError, OSError):
+                models = msgspec.json.decode(file.read_bytes(), type=Memory).models
+                live.update(model.live.digest for model in models.values() if model.live is not None)
+        return live
 
     def recall(self) -> Memory:
         """The memory as it was last saved; empty where there is none.
@@ -121,6 +154,13 @@ class Cache:
             file.flush()
             os.fsync(file.fileno())
         written.replace(self._memory)
+
+
+def _used_at_s(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:  # another worker removed it
+        return 0.0
 
 
 def _unwritable(folder: Path, error: OSError) -> Unavailable:

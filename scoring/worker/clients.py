@@ -47,6 +47,11 @@ def check_options(settings: Settings) -> None:
             break
         for name in to_blame:
             del left[name]
+    poll_ms = settings.need_kafka().get("max.poll.interval.ms")
+    if poll_ms is not None and str(poll_ms).isdecimal() and int(poll_ms) < settings.session_timeout_ms:
+        refused.append(
+            f"max.poll.interval.ms: {poll_ms} is less than BATON_SESSION_TIMEOUT_MS ({settings.session_timeout_ms})"
+        )
     if refused:
         raise ConfigurationError("BATON_KAFKA_OPTIONS: " + "; ".join(refused))
 
@@ -135,6 +140,8 @@ def follower_settings(settings: Settings) -> ClientSettings:
         **_shared(settings),
         "client.id": f"baton-{worker_id(settings)}-notices",
         "group.id": f"baton-notices-{worker_id(settings)}",
+        # It joins no group; but the client holds this against max.poll.interval.ms, which may be among the options.
+        "session.timeout.ms": settings.session_timeout_ms,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",

@@ -58,12 +58,13 @@ class Transaction(msgspec.Struct, frozen=True, eq=False):
 
 
 class Event(msgspec.Struct, frozen=True, eq=False):
-    """What the committer says about a transaction."""
+    """What the committer says about a transaction, and when it did, in seconds since 1970."""
 
     stage: Stage
     transaction: Transaction
     error: Exception | None = None
     must_exit: bool = False
+    at_s: float = msgspec.field(default_factory=time.time)
 
 
 def untimed(_stage: str, _took_s: float) -> None:
@@ -149,7 +150,7 @@ class Committer:
         began_s = self._clock_s()
         self._flush(producer)
         if transaction.acknowledgements:
-            produce(producer, transaction.acknowledgements)
+            produce(producer, transaction.acknowledgements, self._give_way)
             self._flush(producer)
         self._events.put(Event(Stage.FLUSHED, transaction))
         flushed_s = self._clock_s()
@@ -187,8 +188,11 @@ class Committer:
             raise _Bounced
 
 
-def produce(producer: Producer, outputs: Sequence[Output]) -> None:
+def produce(producer: Producer, outputs: Sequence[Output], waiting: Callable[[], None]) -> None:
     """Hand records to the client's queue, in order; waits while it is full.
+
+    Args:
+        waiting: called again and again meanwhile; what it raises ends the wait.
 
     Raises:
         KafkaException: the client refuses one.
@@ -204,6 +208,7 @@ def produce(producer: Producer, outputs: Sequence[Output]) -> None:
                     queue(output.topic, output.value, output.key, output.partition, headers=headers)
             except BufferError:  # the client's queue is full: let it drain
                 producer.poll(POLL_S)
+                waiting()
             else:
                 break
 

@@ -1,11 +1,12 @@
 """What a bundle needs beside it: topics that are as they must be, and tables that answer its lookups."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 import structlog
-from confluent_kafka import KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient, TopicDescription
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
 
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.features import FeatureSchema, TopicLookup
@@ -14,6 +15,7 @@ from scoring.contract.manifest import Topics
 from scoring.lookups.port import LookupSource
 from scoring.scorer.scorer import Scorer
 from scoring.topics import Deviation, check_topics
+from scoring.worker.partitions import Place
 
 TIMEOUT_S = 2.0
 # A topic that is not there, or has no room for the largest record, aborts its micro-batch for ever (protocol B.8).
@@ -22,7 +24,7 @@ log = structlog.get_logger()
 
 
 class TopicDirectory:
-    """Asks the broker; used by the hot thread (ids, at assignment) and by the fetching thread (checks)."""
+    """Asks the broker; used by the hot thread (ids, at assignment) and those of fetching (checks) and ends."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -43,6 +45,21 @@ class TopicDirectory:
             Unavailable: the broker does not answer now.
         """
         return len(self._described(topic).partitions)
+
+    def ends(self, places: Collection[Place]) -> dict[Place, int]:
+        """The offset behind the last record of each partition.
+
+        Raises:
+            Unavailable: the broker does not answer now.
+        """
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        asked = self._admin.list_offsets(
+            {TopicPartition(*place): latest for place in places}, request_timeout=TIMEOUT_S
+        )
+        try:
+            return {(at.topic, at.partition): answer.result(TIMEOUT_S).offset for at, answer in asked.items()}
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"the ends of partitions cannot be read: {error}") from error
 
     def _described(self, topic: str) -> TopicDescription:
         described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)

@@ -1,7 +1,7 @@
 """The worker's small HTTP server: /metrics, /livez and /readyz, on loopback unless told otherwise.
 
-It never stands in the way of scoring: a port that is taken is tried again, and requests beyond a few at a time are
-dropped.
+It never stands in the way of scoring: a port that is taken is tried again, and of more requests at a time than a few
+the oldest are dropped.
 """
 
 import functools
@@ -9,7 +9,9 @@ import hmac
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -62,8 +64,6 @@ class Endpoint:
     def stop(self) -> None:
         """End the thread, and let go of the port."""
         self._stopped.set()
-        if self._server is not None:
-            self._server.shutdown()
         self._thread.join(PATIENCE_S)
 
     @property
@@ -103,8 +103,8 @@ class Endpoint:
                 continue
             log.info("metrics.served", address=self._place[0], port=self.port)
             with self._server:
-                if not self._stopped.is_set():
-                    self._server.serve_forever(poll_interval=0.25)
+                while not self._stopped.is_set():
+                    self._server.handle_request()
             return
 
 
@@ -116,16 +116,17 @@ def _judged(*, good: bool, details: dict[str, object], shown: bool) -> Answer:
 
 
 class _Server(ThreadingHTTPServer):
-    """A server of few connections at a time, none of which may take long."""
+    """A server of few connections at a time. One more ends the oldest: who dawdles keeps nobody else out."""
 
     daemon_threads = True
     block_on_close = False
     request_queue_size = 16
+    timeout = 0.25  # how long a wait for a connection takes
 
     def __init__(self, place: tuple[str, int], answer: Callable[[str, str, str], Answer]) -> None:
         self.address_family = socket.AF_INET6 if ":" in place[0] else socket.AF_INET
         self.answer = answer
-        self._free = threading.BoundedSemaphore(AT_A_TIME)
+        self._open: deque[socket.socket] = deque()
         super().__init__(place, _Handler)
 
     def server_bind(self) -> None:
@@ -137,18 +138,20 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """One more connection, where there is room."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
+        """One more connection; its own thread closes what is ended here."""
+        while len(self._open) >= AT_A_TIME:
+            with suppress(OSError, IndexError):  # it may be closed just now
+                self._open.popleft().shutdown(socket.SHUT_RDWR)
+        self._open.append(request)
+        super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """See the base class; then there is room again."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            with suppress(ValueError):  # another one took its place
+                self._open.remove(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """A client that goes away is no event; anything else is said in our own way, not on standard error."""

@@ -1,19 +1,23 @@
 """Short-lived processes of a worker: one that fetches a bundle, and one that tries it.
 
-The registry's client never enters the process that scores, and neither does a bundle that was not tried before.
+The registry's client never enters the process that scores, and neither does a bundle that was not tried before. Both
+end with the worker, however it ends.
 """
 
 import os
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from scoring.contract.errors import Unavailable
 from scoring.registry.outcome import check_outcome, fetch_command
 from scoring.scorer.trial import TrialLimits, judge, trial_command
+from scoring.worker.attended import attended
 
 TIMEOUT_S = 300.0
+# What a trial gets of the environment: a bundle that takes its process over finds no secret in it.
+_TRIAL_SEES = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "OMP_NUM_THREADS", "SSL_CERT_FILE")
 
 
 class FetchProcess:
@@ -52,7 +56,8 @@ class FetchProcess:
         """
         limits = self._limits
         late = f"the trial of {model} {digest[:12]} was not finished in {limits.patience_s:.0f} s; is the machine busy?"
-        judge(*self._run(trial_command(folder, digest, model, limits), limits.patience_s, late))
+        environment = {name: os.environ[name] for name in _TRIAL_SEES if name in os.environ}
+        judge(*self._run(trial_command(folder, digest, model, limits), limits.patience_s, late, environment))
 
     def close(self) -> None:
         """End what is running; nothing is started from now on."""
@@ -61,7 +66,9 @@ class FetchProcess:
             if self._running is not None and self._running.poll() is None:
                 self._running.kill()
 
-    def _run(self, command: Sequence[str], timeout_s: float, late: str) -> tuple[int, bytes]:
+    def _run(
+        self, command: list[str], timeout_s: float, late: str, environment: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         """Exit status and standard output of a process; Unavailable, saying ``late``, where it takes too long."""
         if self._cores:  # of this thread, and of the processes that it starts
             os.sched_setaffinity(0, self._cores)
@@ -69,7 +76,12 @@ class FetchProcess:
             with self._lock:
                 if self._closed:
                     raise Unavailable("the worker is stopping")
-                process = self._running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+                process = self._running = subprocess.Popen(
+                    attended(command, os.getpid()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    env=environment,
+                )
         except OSError as error:
             raise Unavailable(f"no process can be started now: {error.strerror}") from error
         try:

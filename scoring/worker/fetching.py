@@ -9,6 +9,8 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -33,6 +35,8 @@ WARM_UP_RUNS = 3
 STOP_PATIENCE_S = 10.0
 # How long a restarted worker waits for the notices before it scores with what it has. The broker is up by then.
 NOTICES_PATIENCE_S = 30.0
+# How long it waits for a newer version than that to be fetched.
+RESTORED_PATIENCE_S = 30.0
 log = structlog.get_logger()
 
 Fetch = Callable[[str, str, Path], None]
@@ -110,15 +114,17 @@ class Fetching:
         self._changed = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="fetching", daemon=True)
+        self._saving = ThreadPoolExecutor(1, "memory")
         self.arrivals: SimpleQueue[Arrival] = SimpleQueue()
         self.foreign = 0  # believable notices of another ledger than the one that is followed
         self.phases: dict[str, Phase] = {model: Phase(State.WAITING) for model in sorted(self._models)}
 
     def start(self) -> None:
-        """Bring back what was live before the restart, then start the thread."""
+        """Start the thread; first of all it brings back what was live before the restart."""
         self._cache.sweep()
         self._patience_until_s = self._clock_s() + NOTICES_PATIENCE_S
-        self._restore()
+        for work in self._live_before():
+            self.phases[work.model] = Phase(State.FETCHING, work.sequence, "it is read from the cache")
         self._thread.start()
 
     def stop(self) -> None:
@@ -127,6 +133,7 @@ class Fetching:
             self._stopped = True
             self._changed.notify_all()
         self._thread.join(STOP_PATIENCE_S)
+        self._saving.shutdown()
 
     @property
     def memory(self) -> Memory:
@@ -168,10 +175,15 @@ class Fetching:
             live = _live_after(before.live, pending)
             remembered = Remembered(highest=max(before.highest, pending.sequence), live=live)
             self._memory = self._memory.with_model(pending.model, remembered, pending.ledger)
-            try:
-                self._cache.remember(self._memory)
-            except OSError:  # a full disk must not end the scoring; what is forgotten is fetched again
-                log.exception("memory.unsaved", model=pending.model, sequence=pending.sequence)
+        with suppress(RuntimeError):  # stopped meanwhile
+            self._saving.submit(self._save)
+
+    def _save(self) -> None:
+        """Write the memory to the disk, which takes as long as the disk pleases: never in the hot thread."""
+        try:
+            self._cache.remember(self._memory)
+        except OSError:  # a full disk must not end the scoring; what is forgotten is fetched again
+            log.exception("memory.unsaved")
 
     def _is_news(self, notice: Notice) -> bool:
         if self._ledger not in {None, notice.ledger}:
@@ -192,24 +204,40 @@ class Fetching:
         return notice.sequence > remembered.highest or retired
 
     def _restore(self) -> None:
-        for model, remembered in self._memory.models.items():
-            live, ledger = remembered.live, self._memory.ledger
-            if model not in self._models or live is None or ledger is None:
-                continue
-            work = _Work(model, ledger, live, datetime.now(UTC), restores=True)
+        for work in self._live_before():
             try:
-                self._restored[model] = work, self._activate(work)
-                self.phases[model] = Phase(State.FETCHING, live.sequence, "reading the notices of the meantime first")
+                self._restored[work.model] = work, self._activate(work)
+                reason = "reading the notices of the meantime first"
+                self.phases[work.model] = Phase(State.FETCHING, work.sequence, reason)
             except Exception as error:  # then it is fetched again, as if it had never been here
-                log.warning("cache.unusable", model=model, sequence=live.sequence, error=str(error))
-                self._wanted[model] = work
+                log.warning("cache.unusable", model=work.model, sequence=work.sequence, error=str(error))
+                self._miss(work)
+
+    def _live_before(self) -> list[_Work]:
+        """What was live here before the restart."""
+        ledger, now = self._memory.ledger, datetime.now(UTC)
+        return [
+            _Work(model, ledger, remembered.live, now, restores=True)
+            for model, remembered in self._memory.models.items()
+            if model in self._models and remembered.live is not None and ledger is not None
+        ]
+
+    def _miss(self, work: _Work) -> None:
+        """What was live here before the restart cannot be had from the cache."""
+        with self._changed:
+            newer = self._wanted.get(work.model)
+            if newer is None:
+                self._wanted[work.model] = work
+            else:
+                self._interrupted[work.model] = work
 
     def _run(self) -> None:
+        self._restore()
         while (work := self._next()) is not None:
             self.phases[work.model] = Phase(State.FETCHING, work.sequence, f"attempt {work.attempt + 1}")
             try:
                 self._arrive(work, self._prepare(work))
-            except (Unavailable, ConfigurationError) as error:
+            except (Unavailable, ConfigurationError, MemoryError, OSError) as error:  # this host's distress included
                 self._retry_later(work, error)
             except BundleRejected as error:
                 self._refuse(work, str(error))
@@ -231,9 +259,10 @@ class Fetching:
 
     def _release(self, *models: str) -> None:
         """Let score what was live before the restart: nothing newer is known, or it cannot be had now."""
-        for model in models:
-            if model in self._restored:
-                self._arrive(*self._restored.pop(model))
+        with self._changed:
+            for model in models:
+                if model in self._restored:
+                    self._arrive(*self._restored.pop(model))
 
     def _prepare(self, work: _Work) -> Arrival:
         if work.retires:
@@ -249,11 +278,24 @@ class Fetching:
         return self._activate(work)
 
     def _fetch_bundle(self, work: _Work) -> None:
+        # A registry that hangs must not keep from its records what is here.
+        impatient = threading.Timer(RESTORED_PATIENCE_S, self._release, (work.model,))
+        impatient.daemon = True
+        impatient.start()
+        try:
+            self._fetch_and_keep(work)
+        finally:
+            impatient.cancel()
+
+    def _fetch_and_keep(self, work: _Work) -> None:
         scratch = self._cache.scratch()
         try:
             self._fetch(work.model, work.live.version, scratch)
             self._trial(work.model, work.live.digest, scratch)
             self._cache.keep(scratch, work.live.digest)
+            removed = self._cache.prune()
+            if removed:
+                log.info("cache.pruned", bundles=len(removed))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

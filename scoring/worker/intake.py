@@ -80,8 +80,9 @@ def _require_order(places: Sequence[Place], offsets: Sequence[int], partitions: 
     """No record may stand before one that was taken already.
 
     Seen with librdkafka 2.16 on a slow broker: a partition that was admitted and scored went back to its oldest record
-    by itself, and all since then would have been scored again. Perhaps the client's own question for the start of a new
-    assignment is answered after admission's seek; whatever it is, a record taken before is never taken again.
+    by itself, and all since then would have been scored again. The client's own question for the start of a new
+    assignment is suspected, answered after admission's seek; it is no longer asked. Whatever else does the same: a
+    record taken before is never taken again.
 
     Raises:
         BatchFailed: a partition's position went back.
@@ -125,10 +126,11 @@ def _without_errors(messages: Sequence[Message], partitions: Partitions) -> Iter
             continue
         if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001  # the client's public name for it
             raise MustExit(f"the consumer cannot go on: {because(error)}") from KafkaException(error)
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+            if _admitted(partitions, (message.topic() or "", message.partition() or 0)):
+                raise BatchFailed(f"the next record is no longer there: {error.str()}")
+            continue  # admission has yet to say where to start
         log.warning("consumer.error", error=error.str(), code=error.name())
-        place = (message.topic() or "", message.partition() or 0)
-        if error.code() == KafkaError._AUTO_OFFSET_RESET and _admitted(partitions, place):  # noqa: SLF001
-            raise BatchFailed(f"the next record is no longer there: {error.str()}")
 
 
 def _admitted(partitions: Partitions, place: Place) -> bool:

@@ -24,6 +24,7 @@ from scoring.worker.assignment import Assignment, Topics
 from scoring.worker.breaker import Breaker, Limits
 from scoring.worker.committer import Transaction
 from scoring.worker.emit import Output
+from scoring.worker.ends import Ends
 from scoring.worker.fetching import Fetching
 from scoring.worker.intake import Batch, take
 from scoring.worker.lag import Lags
@@ -52,6 +53,7 @@ class Loop:
         breaker: when a topic's records are no longer taken, for too many become dead letters.
         beat: called at each turn.
         metrics: where everything is counted and timed.
+        ends: how far partitions reach that wait here.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Loop:
         breaker: Limits | None = None,
         beat: Callable[[], None] = lambda: None,
         metrics: Metrics | None = None,
+        ends: Ends | None = None,
     ) -> None:
         self._consumer = consumer
         self._pipeline = pipeline
@@ -82,6 +85,7 @@ class Loop:
         self._stopping = stopping
         self._beat = beat
         self._metrics = metrics or Metrics()
+        self._ends = ends or Ends(lambda _: {})
         self._lags = Lags()
         self._models = ModelTable()
         self._assignment = Assignment(consumer, self._models, topics, fetching.refused)
@@ -257,10 +261,10 @@ class Loop:
 
     def _settle(self) -> None:
         """What was acknowledged in committed transactions is live from now on, and remembered."""
-        for transaction in self._pipeline.committed:
+        for event in self._pipeline.committed:
             self._failures = 0
-            self._metrics.committed(transaction.tallies)
-            for pending in transaction.settles:
+            self._metrics.committed(event.transaction.tallies, event.at_s)
+            for pending in event.transaction.settles:
                 self._sent.discard(pending)
                 self._fetching.settled(pending)
                 self._models.settle(pending)
@@ -299,6 +303,7 @@ class Loop:
         now_s = time.monotonic()
         if now_s >= self._status_at_s:
             self._status_at_s = now_s + STATUS_INTERVAL_S
+            self._ends.waiting = [(p.topic, p.partition) for p in self._partitions.waiting()]
             lags = self._lags.measure(self._partitions.all(), self._end)
             self.status = statuses(self._models, self._partitions, lags)
             self.report = report_of(self._models, self._partitions, lags)
@@ -311,7 +316,8 @@ class Loop:
             (passed,) = self._consumer.position([place])
         except KafkaException:
             return partition.end
-        end = max(high, partition.end or 0)
-        if partition.admitted and 0 <= end <= passed.offset:
+        told = (high, partition.end, self._ends.known.get((partition.topic, partition.partition)))
+        end = max((offset for offset in told if offset is not None and offset >= 0), default=None)
+        if end is not None and partition.admitted and end <= passed.offset:
             return partition.next_offset  # behind it there are only markers of transactions
-        return end if high >= 0 else partition.end
+        return end

@@ -72,14 +72,10 @@ class Metrics:
 
     Args:
         clock_s: monotonic, for what takes time.
-        now_s: seconds since 1970, to compare with the timestamps of records.
     """
 
-    def __init__(
-        self, clock_s: Callable[[], float] = time.perf_counter, now_s: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, clock_s: Callable[[], float] = time.perf_counter) -> None:
         self._clock_s = clock_s
-        self._now_s = now_s
         self._lap_at_s = 0.0
         self._laps: dict[str, float] = {}
         self.stages = {stage: Histogram(_SECONDS) for stage in STAGES}
@@ -118,15 +114,15 @@ class Metrics:
 
     # --- what became of records -----------------------------------------------------------------------------------
 
-    def committed(self, tallies: Sequence[Tally]) -> None:
-        """The transaction of these was committed."""
+    def committed(self, tallies: Sequence[Tally], at_s: float) -> None:
+        """The transaction of these was committed at ``at_s``, in seconds since 1970."""
         self.transactions["committed"] += 1
         for tally in tallies:
             self.records[tally.model] += tally.records
             for reason, count in tally.letters.items():
                 self.dead_letters[tally.model, reason] += count
             if tally.newest_ms is not None:
-                self.delay.observe(max(0.0, self._now_s() - tally.newest_ms / 1_000))
+                self.delay.observe(max(0.0, at_s - tally.newest_ms / 1_000))
 
     def letters_of(self, model: str) -> dict[str, int]:
         """A model's dead letters, by reason."""

@@ -29,7 +29,7 @@ class Pipeline:
         timed: told how long flushing and committing a transaction took, in seconds.
 
     Attributes:
-        committed: what was committed since the loop last took note.
+        committed: what the committer said of transactions that were committed since the loop last took note.
         aborted: how many transactions were aborted since the start.
     """
 
@@ -50,7 +50,7 @@ class Pipeline:
         self._unflushed: Transaction | None = None
         self._open: Producer | None = None
         self._turn = 0
-        self.committed: list[Transaction] = []
+        self.committed: list[Event] = []
         self.aborted = 0
 
     def start(self) -> None:
@@ -87,7 +87,7 @@ class Pipeline:
             BatchFailed, MustExit: the client refuses them.
         """
         try:
-            produce(producer, outputs)
+            produce(producer, outputs, self._wait_for_room)
         except KafkaException as error:
             raise _failure(error) from error
 
@@ -156,7 +156,7 @@ class Pipeline:
                 pass
             self._submitted.remove(transaction)  # its last event was taken: nobody may wait for it again
             if event.stage is Stage.COMMITTED:
-                self._finish(event.transaction)
+                self._finish(event)
             elif event.must_exit:
                 raise MustExit(f"a transaction cannot be ended: {because(event.error)}") from event.error
             else:
@@ -174,6 +174,12 @@ class Pipeline:
             else:
                 self.aborted += 1
                 return
+
+    def _wait_for_room(self) -> None:
+        """The client's queue is full, which it stays while the broker is away."""
+        self._beat()
+        if self._abandoned():
+            raise BatchFailed("the client's queue stays full, and this worker was told to stop")
 
     def _wait(self) -> None:
         event = self._next_event()
@@ -198,7 +204,7 @@ class Pipeline:
             return
         self._submitted.remove(event.transaction)
         if event.stage is Stage.COMMITTED:
-            self._finish(event.transaction)
+            self._finish(event)
             return
         if event.must_exit:
             raise MustExit(f"a transaction cannot be committed: {because(event.error)}") from event.error
@@ -206,9 +212,9 @@ class Pipeline:
         self._abort(event.transaction.producer)
         raise BatchFailed(f"a transaction has to be aborted: {because(event.error)}") from event.error
 
-    def _finish(self, transaction: Transaction) -> None:
-        self._delivering(lambda: self._delivery.finish(transaction.offsets))
-        self.committed.append(transaction)
+    def _finish(self, event: Event) -> None:
+        self._delivering(lambda: self._delivery.finish(event.transaction.offsets))
+        self.committed.append(event)
 
     def _delivering(self, call: Callable[[], Result]) -> Result:
         try:

@@ -11,8 +11,8 @@ from confluent_kafka import Consumer, KafkaException, Producer
 
 from scoring.contract.features import TableLookup
 from scoring.log import identify
-from scoring.lookups.sources import Sources
-from scoring.lookups.sql import SqlLookups
+from scoring.lookups.port import LookupSource
+from scoring.lookups.sources import Late, Sources
 from scoring.lookups.topic import TopicLookups
 from scoring.scorer.trial import TrialLimits
 from scoring.settings import Settings
@@ -30,6 +30,7 @@ from scoring.worker.clients import (
 )
 from scoring.worker.delivery import AtLeastOnce, ExactlyOnce
 from scoring.worker.directory import Surroundings, TopicDirectory
+from scoring.worker.ends import Ends
 from scoring.worker.fetch_process import FetchProcess
 from scoring.worker.fetching import Fetching
 from scoring.worker.follower import Follower
@@ -79,81 +80,106 @@ def run_worker(
     slot = hold_slot(settings.need_cache_dir(), worker)
     cores, core = _pinned(settings) if around.pinned else (frozenset(), None)
     try:
-        _run(settings, stop, clients or Clients(), around, instance, cores)
+        _Worker(settings, stop, clients or Clients(), around, instance, cores).run()
     finally:
         for held in (core, slot):
             if held is not None:
                 held.release()
 
 
-def _run(
-    settings: Settings, stop: Stop, made: Clients, around: Surrounding, instance: str, cores: frozenset[int]
-) -> None:
-    """Put the parts together, run them, and end them in order."""
-    worker, keyring = worker_id(settings), settings.need_keyring()
-    metrics = Metrics()
-    watchdog = Watchdog(limit_s=settings.hang_limit_s, say=around.say)
-    directory, fetch_process = TopicDirectory(settings.need_kafka()), _fetch_process(settings, cores)
-    topic_lookups = TopicLookups(lambda: made.consumer(lookup_settings(settings)))
-    fetching = _fetching(settings, directory, fetch_process, topic_lookups)
-    consumer, delivery, producers = _delivery(settings, made)
-    pipeline = Pipeline(producers, delivery, stop.overdue, watchdog.beat, metrics.timed)
-    loop = Loop(
-        consumer=consumer,
-        pipeline=pipeline,
-        fetching=fetching,
-        lookups=_lookups(settings, topic_lookups),
-        keyring=keyring,
-        topics=directory,
-        worker=worker,
-        instance=instance,
-        maximum_batch_records=settings.maximum_batch_records,
-        stopping=stop.requested,
-        breaker=Limits(settings.breaker_share, settings.breaker_window_records),
-        beat=watchdog.beat,
-        metrics=metrics,
-    )
-    follower = Follower(
-        lambda: made.consumer(follower_settings(settings)),
-        keyring,
-        fetching.offer,
-        lambda: fetching.memory.ledger,
-        fetching.caught_up,
-    )
-    watched = Watched(loop=loop, fetching=fetching, follower=follower, metrics=metrics, silent_s=watchdog.silent_s)
-    heartbeat = HeartbeatSender(
-        producer=made.producer(heartbeat_settings(settings)),
-        keyring=keyring,
-        worker=worker,
-        instance=instance,
-        status=watched.statuses,
-        ledger=lambda: fetching.memory.ledger,
-        rejected=watched.rejected,
-    )
-    endpoint = endpoint_of(settings, watched, instance, around.restarts)
-    watchdog.start()
-    if endpoint is not None:  # it answers that this worker is alive also while the broker is away
-        endpoint.start()
-    # Before subscribing: that fences both of a predecessor's ids (protocol B.1).
-    if isinstance(delivery, ExactlyOnce) and not _initialised(producers, stop, watchdog.beat):
-        return
-    log.info("worker.started", models=list(settings.need_models()), restarts=around.restarts)
-    for thread in (pipeline, fetching, follower, heartbeat):
-        thread.start()
-    try:
-        loop.run()
-    finally:
-        fetch_process.close()  # it would else outlive this process
-    log.info("worker.stopping")
-    follower.stop()
-    fetching.stop()
-    pipeline.close()
-    loop.close()
-    topic_lookups.close()
-    heartbeat.stop(left=True)
-    if endpoint is not None:
-        endpoint.stop()
-    watchdog.stop()
+class _Worker:
+    """The parts of a worker, put together; they are started, run and ended in order."""
+
+    def __init__(
+        self, settings: Settings, stop: Stop, made: Clients, around: Surrounding, instance: str, cores: frozenset[int]
+    ) -> None:
+        keyring, worker = settings.need_keyring(), worker_id(settings)
+        self._settings, self._stop, self._restarts = settings, stop, around.restarts
+        metrics = Metrics()
+        self._watchdog = Watchdog(limit_s=settings.hang_limit_s, say=around.say)
+        directory = TopicDirectory(settings.need_kafka())
+        self._fetch_process = _fetch_process(settings, cores)
+        self._topic_lookups = TopicLookups(lambda: made.consumer(lookup_settings(settings)))
+        self._fetching = _fetching(settings, directory, self._fetch_process, self._topic_lookups)
+        consumer, self._delivery, self._producers = _delivery(settings, made)
+        self._pipeline = Pipeline(self._producers, self._delivery, stop.overdue, self._watchdog.beat, metrics.timed)
+        self._ends = Ends(directory.ends)
+        self._loop = Loop(
+            consumer=consumer,
+            pipeline=self._pipeline,
+            fetching=self._fetching,
+            lookups=_lookups(settings, self._topic_lookups),
+            topics=directory,
+            maximum_batch_records=settings.maximum_batch_records,
+            stopping=stop.requested,
+            breaker=Limits(settings.breaker_share, settings.breaker_window_records),
+            beat=self._watchdog.beat,
+            metrics=metrics,
+            ends=self._ends,
+            keyring=keyring,
+            worker=worker,
+            instance=instance,
+        )
+        self._follower = Follower(
+            lambda: made.consumer(follower_settings(settings)),
+            keyring,
+            self._fetching.offer,
+            lambda: self._fetching.memory.ledger,
+            self._fetching.caught_up,
+        )
+        watched = Watched(
+            loop=self._loop,
+            fetching=self._fetching,
+            follower=self._follower,
+            metrics=metrics,
+            silent_s=self._watchdog.silent_s,
+        )
+        self._heartbeat = HeartbeatSender(
+            producer=made.producer(heartbeat_settings(settings)),
+            status=watched.statuses,
+            ledger=lambda: self._fetching.memory.ledger,
+            rejected=watched.rejected,
+            keyring=keyring,
+            worker=worker,
+            instance=instance,
+        )
+        self._endpoint = endpoint_of(settings, watched, instance, around.restarts)
+
+    def run(self) -> None:
+        """Score until told to stop."""
+        self._watchdog.start()
+        if self._endpoint is not None:  # it answers that this worker is alive also while the broker is away
+            self._endpoint.start()
+        # Bundles are read while the broker answers the producers.
+        self._fetching.start()
+        self._follower.start()
+        try:
+            # Before subscribing: that fences both of a predecessor's ids (protocol B.1).
+            if isinstance(self._delivery, ExactlyOnce) and not _initialised(
+                self._producers, self._stop, self._watchdog.beat
+            ):
+                return
+            log.info("worker.started", models=list(self._settings.need_models()), restarts=self._restarts)
+            self._pipeline.start()
+            self._heartbeat.start()
+            self._ends.start()
+            self._loop.run()
+        finally:
+            self._fetch_process.close()  # it would else outlive this process
+        self._end()
+
+    def _end(self) -> None:
+        log.info("worker.stopping")
+        self._follower.stop()
+        self._fetching.stop()
+        self._ends.stop()
+        self._pipeline.close()
+        self._loop.close()
+        self._topic_lookups.close()
+        self._heartbeat.stop(left=True)
+        if self._endpoint is not None:
+            self._endpoint.stop()
+        self._watchdog.stop()
 
 
 def _pinned(settings: Settings) -> tuple[frozenset[int], Held | None]:
@@ -175,7 +201,13 @@ def _pinned(settings: Settings) -> tuple[frozenset[int], Held | None]:
 
 def _lookups(settings: Settings, topic_lookups: TopicLookups) -> Sources:
     """Where looked-up values come from, for one thread: what is in memory is shared."""
-    return Sources(SqlLookups(settings.need_connection, kinds=(TableLookup,)), topic_lookups)
+
+    def tables() -> LookupSource:
+        from scoring.lookups.sql import SqlLookups  # noqa: PLC0415  # a third of a start
+
+        return SqlLookups(settings.need_connection, kinds=(TableLookup,))
+
+    return Sources(Late(TableLookup, tables), topic_lookups)
 
 
 def _fetching(

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -10,10 +11,12 @@ import sqlalchemy as sa
 from scoring.contract.asof import found_column
 from scoring.contract.encoder import Column
 from scoring.contract.errors import ConfigurationError, Unavailable
-from scoring.contract.features import FeatureSchema, Field, FieldType, LookupField, Number, TableLookup
+from scoring.contract.features import FeatureSchema, Field, FieldType, IsMissing, LookupField, Number, TableLookup
 from scoring.contract.lookup import OnMiss, OnOutage
 from scoring.lookups.patience import Patience
+from scoring.lookups.sources import Late
 from scoring.lookups.sql import RETRY_S, SqlLookups
+from scoring.lookups.table import whole_table
 
 HOUR = 3600.0
 
@@ -189,6 +192,33 @@ def test_a_column_of_words_where_numbers_were_declared_is_told(database: Databas
     database.add("EWR", 1, 10.0, "rain")
     with pytest.raises(ConfigurationError, match="declared as number holds something else"):
         lookups.resolve(schema(fields=(LookupField(name="temp"), LookupField(name="sky"))), *records(("EWR", 2 * HOUR)))
+
+
+def test_a_matched_column_of_words_where_numbers_were_declared_is_told(database: Database, lookups: SqlLookups) -> None:
+    database.add("EWR", 1, 10.0, "rain")
+    lookup = schema().lookups[0]
+    assert isinstance(lookup, TableLookup)
+    with (
+        database.engine.connect() as connection,
+        pytest.raises(ConfigurationError, match="matched with a number holds something else"),
+    ):
+        whole_table(connection, lookup, [FieldType.NUMBER])
+
+
+def test_a_source_is_made_when_a_lookup_of_its_kind_is_met_and_once(lookups: SqlLookups) -> None:
+    made: list[SqlLookups] = []
+
+    def make() -> SqlLookups:
+        made.append(lookups)
+        return lookups
+
+    late = Late(TableLookup, make)
+    without = msgspec.structs.replace(schema(), lookups=(), features=(IsMissing(name="origin", of="origin"),))
+    assert late.resolve(without, {}, 0) == {}
+    assert made == []
+    for _ in range(2):
+        assert len(temps(late, ("EWR", 2 * HOUR))) == 1  # type: ignore[arg-type]
+    assert len(made) == 1
 
 
 def test_infinity_is_missing_for_no_record_could_carry_it(database: Database, lookups: SqlLookups) -> None:

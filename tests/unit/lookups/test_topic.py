@@ -14,8 +14,8 @@ from scoring.contract.encoder import Column
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FeatureSchema, Field, FieldType, LookupField, Number, TopicLookup
 from scoring.contract.lookup import OnOutage
+from scoring.lookups.rows import as_rows
 from scoring.lookups.sources import Sources
-from scoring.lookups.table import as_rows
 from scoring.lookups.topic import IDLE_S, TopicLookups, TopicTable
 
 KINDS = (FieldType.STRING,)

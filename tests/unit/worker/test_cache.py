@@ -1,5 +1,6 @@
 """The cache: what survives a restart, whole or not at all."""
 
+import os
 from pathlib import Path
 from uuid import UUID
 
@@ -91,3 +92,26 @@ def test_a_disk_in_the_way_is_temporary(tmp_path: Path) -> None:
     (tmp_path / "fetching" / "d-0").rmdir()
     with pytest.raises(Unavailable, match="cannot write to"):
         cache.scratch()
+
+
+def test_what_was_not_used_for_longest_goes_but_for_what_is_live_in_a_worker_of_the_host(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, "d/0")
+    for age_s, digest in enumerate(("new", "used", "old", "live", "older")):
+        (tmp_path / "bundles" / digest).mkdir()
+        (tmp_path / "bundles" / digest / "model.onnx").touch()
+        os.utime(tmp_path / "bundles" / digest, (1_000_000 - age_s, 1_000_000 - age_s))
+    live = Remembered(highest=4, live=LiveVersion(sequence=3, version="3", digest="live"))
+    Cache(tmp_path, "d/1").remember(Memory(ledger=LEDGER, models={"small": live}))
+    (tmp_path / "workers" / "d-2.json").write_text("damaged")
+    cache.bundle("old")
+    assert sorted(cache.prune(kept=2)) == ["older", "used"]
+    assert sorted(path.name for path in (tmp_path / "bundles").iterdir()) == ["live", "new", "old"]
+    assert not list((tmp_path / "fetching" / "d-0").iterdir())
+    assert cache.prune(kept=2) == []
+
+
+def test_two_workers_may_discard_the_same_bundle(tmp_path: Path) -> None:
+    (tmp_path / "bundles" / "ab").mkdir(parents=True)
+    for worker in ("d/0", "d/1"):
+        Cache(tmp_path, worker).discard("ab")
+    assert Cache(tmp_path, "d/0").bundle("ab") is None

@@ -489,6 +489,30 @@ def test_a_restart_waits_for_the_notices_before_it_scores(ground: Ground) -> Non
         assert arrived(fetching).sequence == 3
 
 
+def test_what_was_live_scores_again_while_the_registry_hangs_over_its_successor(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ground.running() as fetching:
+        go_live(fetching, ground.notice(3))
+    monkeypatch.setattr("scoring.worker.fetching.RESTORED_PATIENCE_S", 0.05)
+    ground.gate = threading.Event()
+    with ground.running(informed=False) as fetching:
+        fetching.offer(ground.notice(8))
+        fetching.caught_up()
+        assert arrived(fetching).sequence == 3
+        ground.gate.set()
+        assert arrived(fetching).sequence == 8
+
+
+@pytest.mark.parametrize("distress", [OSError(24, "Too many open files"), MemoryError()])
+def test_this_hosts_distress_refuses_no_bundle(ground: Ground, distress: Exception) -> None:
+    ground.failures = [distress]
+    with ground.running() as fetching:
+        fetching.offer(ground.notice(3))
+        assert isinstance(arrived(fetching), Active)
+    assert ground.fetched == ["3", "3"]
+
+
 def test_what_was_live_scores_again_when_its_successor_cannot_be_fetched_now(ground: Ground) -> None:
     with ground.running() as fetching:
         go_live(fetching, ground.notice(3))

@@ -14,7 +14,7 @@ from confluent_kafka import Message
 from scoring.contract.dead_letter import PREFIX
 from scoring.contract.heartbeat import ModelStatus, State
 from scoring.worker.emit import Output
-from scoring.worker.endpoint import Endpoint
+from scoring.worker.endpoint import AT_A_TIME, Endpoint
 from scoring.worker.exposition import METRICS, CacheState, Source, exposition
 from scoring.worker.lag import Lag, Lags
 from scoring.worker.metrics import DECODE, SCORE, STAGES, Histogram, Metrics, Tally, tally
@@ -42,11 +42,11 @@ def outputs(*reasons: str | None) -> list[Output]:
 
 
 def test_records_count_once_they_are_committed_and_dead_letters_by_their_reason() -> None:
-    metrics = Metrics(now_s=lambda: 100.0)
+    metrics = Metrics()
     found = tally("small", [], outputs(None, "null-value", None, "null-value", "non-finite"), letters=3)
     assert metrics.records == {}
-    metrics.committed([found])
-    metrics.committed([found, Tally("other", 2, {})])
+    metrics.committed([found], 100.0)
+    metrics.committed([found, Tally("other", 2, {})], 100.0)
     assert metrics.records == {"small": 10, "other": 2}
     assert metrics.letters_of("small") == {"null-value": 4, "non-finite": 2}
     assert metrics.letters_of("other") == {}
@@ -54,9 +54,9 @@ def test_records_count_once_they_are_committed_and_dead_letters_by_their_reason(
 
 
 def test_the_delay_is_from_the_last_records_timestamp_to_the_commit() -> None:
-    metrics = Metrics(now_s=lambda: 100.0)
-    metrics.committed([Tally("small", 1, {}, newest_ms=99_500), Tally("small", 1, {}, newest_ms=None)])
-    metrics.committed([Tally("small", 1, {}, newest_ms=200_000)])  # a producer's clock that is ahead
+    metrics = Metrics()
+    metrics.committed([Tally("small", 1, {}, newest_ms=99_500), Tally("small", 1, {}, newest_ms=None)], 100.0)
+    metrics.committed([Tally("small", 1, {}, newest_ms=200_000)], 100.0)  # a producer's clock that is ahead
     buckets, total = metrics.delay.read()
     assert dict(buckets)["0.25"] == 1
     assert dict(buckets)["0.5"] == dict(buckets)["+Inf"] == 2
@@ -252,8 +252,8 @@ def test_every_pause_has_a_code_for_machines() -> None:
 
 
 def source(found: View) -> Source:
-    metrics = Metrics(now_s=lambda: 100.0)
-    metrics.committed([Tally("small", 10, {"null-value": 2}, newest_ms=99_000)])
+    metrics = Metrics()
+    metrics.committed([Tally("small", 10, {"null-value": 2}, newest_ms=99_000)], 100.0)
     metrics.recoveries["rebalance"] += 1
     metrics.put_back["small.input", "breaker"] += 1
     metrics.stages[DECODE].observe(0.002)
@@ -436,10 +436,11 @@ def test_a_port_that_is_taken_stops_nothing_and_is_taken_over_when_it_is_free(
 def test_a_few_connections_that_say_nothing_do_not_keep_probes_out_for_long(served: list[Endpoint]) -> None:
     endpoint = serve(served, judged(LIVE))
     get(endpoint, "/livez")
-    idle = [http.client.HTTPConnection("127.0.0.1", endpoint.port or 0, timeout=10) for _ in range(5)]
+    idle = [http.client.HTTPConnection("127.0.0.1", endpoint.port or 0, timeout=10) for _ in range(3 * AT_A_TIME)]
     for connection in idle:
         connection.connect()
     assert get(endpoint, "/livez")[0] == 200
+    assert idle[0].sock.recv(1) == b""  # the oldest were ended
     for connection in idle:
         connection.close()
 

@@ -2,18 +2,21 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from scoring.contract.errors import BundleRejected, Unavailable
+from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
 from scoring.settings import Settings
 from scoring.worker import fetch_process
 from scoring.worker.clients import (
+    check_options,
     consumer_settings,
     follower_settings,
     heartbeat_settings,
@@ -133,17 +136,28 @@ def test_options_that_reach_the_broker_are_those_of_every_client() -> None:
 # --- the process that fetches -------------------------------------------------------------------------------------
 
 
-def script(monkeypatch: pytest.MonkeyPatch, code: str) -> FetchProcess:
-    monkeypatch.setattr(fetch_process, "fetch_command", lambda *_: [sys.executable, "-c", code])
-    return FetchProcess(timeout_s=20.0)
+Script = Callable[..., FetchProcess]
 
 
-def test_a_process_that_is_done_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    script(monkeypatch, 'print(\'{"outcome": "done"}\')').fetch("small", "1", tmp_path)
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Script:
+    """Makes what is run instead of the process that fetches."""
+
+    def write(code: str, timeout_s: float = 20.0) -> FetchProcess:
+        (tmp_path / "stand_in.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setattr(fetch_process, "fetch_command", lambda *_: [sys.executable, "-m", "stand_in"])
+        return FetchProcess(timeout_s=timeout_s)
+
+    return write
 
 
-def test_a_refusal_is_a_rejected_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fetching = script(monkeypatch, 'import sys; print(\'{"outcome": "refused", "reason": "no bundle"}\'); sys.exit(1)')
+def test_a_process_that_is_done_is_done(script: Script, tmp_path: Path) -> None:
+    script('print(\'{"outcome": "done"}\')').fetch("small", "1", tmp_path)
+
+
+def test_a_refusal_is_a_rejected_bundle(script: Script, tmp_path: Path) -> None:
+    fetching = script('import sys; print(\'{"outcome": "refused", "reason": "no bundle"}\'); sys.exit(1)')
     with pytest.raises(BundleRejected, match="no bundle"):
         fetching.fetch("small", "1", tmp_path)
 
@@ -151,23 +165,56 @@ def test_a_refusal_is_a_rejected_bundle(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.parametrize(
     "code", ["raise SystemExit(75)", "raise SystemExit(1)", "import nowhere", "import os; os.abort()"]
 )
-def test_any_other_end_is_temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
+def test_any_other_end_is_temporary(script: Script, tmp_path: Path, code: str) -> None:
     with pytest.raises(Unavailable):
-        script(monkeypatch, code).fetch("small", "1", tmp_path)
+        script(code).fetch("small", "1", tmp_path)
 
 
-def test_a_registry_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(
-        fetch_process, "fetch_command", lambda *_: [sys.executable, "-c", "import time; time.sleep(60)"]
-    )
+def test_a_registry_that_hangs_is_given_up(script: Script, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="did not deliver small 1 in 0 s"):
-        FetchProcess(timeout_s=0.1).fetch("small", "1", tmp_path)
+        script("import time; time.sleep(60)", timeout_s=0.1).fetch("small", "1", tmp_path)
 
 
-def test_closing_ends_what_is_being_fetched_and_fetches_nothing_more(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    fetching = script(monkeypatch, "import time; time.sleep(60)")
+def test_what_fetches_ends_with_the_worker_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "stand_in.py").write_text("import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(60)")
+    parent = (
+        "import os, subprocess, sys, time\n"
+        "from scoring.worker.attended import attended\n"
+        "subprocess.Popen(attended([sys.executable, '-m', 'stand_in'], os.getpid()))\n"
+        "while not (os.path.exists('pid') and open('pid').read()): time.sleep(0.01)\n"
+        "os.abort()\n"
+    )
+    subprocess.run([sys.executable, "-c", parent], cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, check=False)
+    pid = int((tmp_path / "pid").read_text())
+    deadline_s = time.monotonic() + 10
+    while running(pid):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def running(pid: int) -> bool:
+    """Whether the process is there, and no zombie that nobody waits for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_trial_sees_no_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "stand_in.py").write_text(
+        "import json, os; print(json.dumps({'refused': ' '.join(sorted(name for name in os.environ))}))"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("BATON_KEYS", "k1:secret")
+    monkeypatch.setattr(fetch_process, "trial_command", lambda *_: [sys.executable, "-m", "stand_in"])
+    with pytest.raises(BundleRejected) as refused:
+        FetchProcess().try_bundle("small", "d" * 64, tmp_path)
+    assert "PYTHONPATH" in str(refused.value)
+    assert "BATON" not in str(refused.value)
+
+
+def test_closing_ends_what_is_being_fetched_and_fetches_nothing_more(script: Script, tmp_path: Path) -> None:
+    fetching = script("import time; time.sleep(60)")
     ended: list[Exception] = []
 
     def fetch() -> None:
@@ -185,3 +232,14 @@ def test_closing_ends_what_is_being_fetched_and_fetches_nothing_more(
     assert len(ended) == 1
     with pytest.raises(Unavailable, match="stopping"):
         fetching.fetch("small", "1", tmp_path)
+
+
+def test_every_option_that_the_client_refuses_is_named() -> None:
+    options = {"max.poll.interval.ms": 2_000, "linger": "soon", "securty.protocol": "SSL"}
+    with pytest.raises(ConfigurationError) as caught:
+        check_options(settings(kafka_options=options))
+    said = str(caught.value)
+    assert "linger" in said
+    assert "securty.protocol" in said
+    assert "max.poll.interval.ms: 2000 is less than BATON_SESSION_TIMEOUT_MS (10000)" in said
+    check_options(settings(kafka_options={"max.poll.interval.ms": 10_000}))
