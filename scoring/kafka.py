@@ -5,7 +5,7 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -251,13 +251,30 @@ class Tail:
         self.close()
 
 
+def headers_of_all(messages: Sequence[Message]) -> list[RecordHeaders | None]:
+    """The headers of each record (see ``headers_of``); may be None where there are none."""
+    found: list[RecordHeaders | None] = []
+    waiting = iter(messages)
+    while True:
+        try:
+            found.extend(map(_read_headers, waiting))  # what was read before one that fails stays
+        except SystemError:
+            found.append(_unreadable(messages[len(found)]))
+        else:
+            return found
+
+
 def headers_of(message: Message) -> RecordHeaders:
     """A record's headers, verbatim; ``[UNREADABLE]`` where a name is not UTF-8.
 
-    The only place that may read them: after it failed, the client's second reading would end the process.
+    Nobody else may read them: after it failed, the client's second reading would end the process.
     """
     try:
         return cast("RecordHeaders", _read_headers(message) or [])  # from the broker they are pairs of str and bytes
     except SystemError:
-        message.set_headers([UNREADABLE])
-        return [UNREADABLE]
+        return _unreadable(message)
+
+
+def _unreadable(message: Message) -> RecordHeaders:
+    message.set_headers([UNREADABLE])
+    return [UNREADABLE]

@@ -25,6 +25,9 @@ _JSON_TYPES: dict[FieldType, Any] = {
 _UNREADABLE = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
 _AS_BEFORE = RecordRules()
 _FEW = 64
+_NUMERIC = {FieldType.NUMBER, FieldType.BOOLEAN}
+# Stands for a number that is not there. It is told by which object it is: no sender's number is this one.
+_NO_NUMBER = float("nan")
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -83,7 +86,7 @@ class Decoder:
         attributes = [(f"f{index}", field) for index, field in enumerate(fields)]
         record = msgspec.defstruct(
             "Record",
-            [_member(attribute, field, UNSET if self._shapes.counts else None) for attribute, field in attributes],
+            [_member(attribute, field, told=self._shapes.counts) for attribute, field in attributes],
             rename={attribute: field.name for attribute, field in attributes},
             gc=False,
             kw_only=True,
@@ -92,6 +95,7 @@ class Decoder:
         # Where keys are counted, an optional field that is not there is told apart from one that is null.
         told = self._shapes.counts
         self._converters = [(field.name, told and not field.required, _to_column(field.type)) for field in fields]
+        self._numeric = {field.name for field in fields if field.type in _NUMERIC}
         self._times = [field.name for field in fields if field.type is FieldType.TIME]
         self._texts = [field.name for field in fields if field.type is FieldType.STRING]
 
@@ -149,12 +153,17 @@ class Decoder:
         columns: dict[str, Column] = {}
         absent: Counts | None = None
         for (name, optional, convert), values in zip(self._converters, across, strict=True):
-            given: Sequence[Any] = values
-            if optional and [value for value in given if value is UNSET]:
-                absent = np.zeros(len(records), np.int64) if absent is None else absent
-                absent += np.fromiter((value is UNSET for value in given), np.int64, len(records))
-                given = [None if value is UNSET else value for value in given]
-            columns[name] = convert(given)
+            left_out: Counts | None = None
+            if name in self._numeric:
+                columns[name] = column = convert(values)
+                if optional and np.isnan(column).any():  # type: ignore[arg-type]  # an array
+                    left_out = _places(values, _NO_NUMBER)
+            else:
+                left_out = _places(values, UNSET) if optional else None
+                given = values if left_out is None else [None if value is UNSET else value for value in values]
+                columns[name] = convert(given)
+            if left_out is not None:
+                absent = left_out if absent is None else absent + left_out
         return columns, absent
 
     def _faults(self, values: Sequence[bytes], columns: dict[str, Column], absent: Counts | None) -> dict[int, Fault]:
@@ -190,10 +199,23 @@ class Decoder:
                     faults.setdefault(place, fault)
 
 
-def _member(attribute: str, field: Field, absent: UnsetType | None) -> tuple[str, Any] | tuple[str, Any, Any]:
-    """A member of the struct; ``absent`` stands for an optional field that is not there."""
+def _member(attribute: str, field: Field, *, told: bool) -> tuple[str, Any] | tuple[str, Any, Any]:
+    """A member of the struct; ``told`` where an optional field that is not there is told apart from null."""
     json_type = _JSON_TYPES[field.type]
-    return (attribute, json_type) if field.required else (attribute, json_type | None | UnsetType, absent)
+    if field.required:
+        return attribute, json_type
+    if not told:
+        return attribute, json_type | None, None
+    if field.type in _NUMERIC:
+        return attribute, json_type | None, _NO_NUMBER
+    return attribute, json_type | None | UnsetType, UNSET
+
+
+def _places(values: Sequence[Any], sought: object) -> Counts | None:
+    """1 where a value is that very object, else 0; None where none is."""
+    if not [value for value in values if value is sought]:
+        return None
+    return np.fromiter((value is sought for value in values), np.int64, len(values))
 
 
 def _to_column(field_type: FieldType) -> Callable[[Sequence[Any]], Column]:

@@ -63,6 +63,8 @@ class Shapes:
             found.update((place, NO_TEXT) for place, value in enumerate(values) if not _is_text(value))
         if not values or (self._depth is None and not self.counts):
             return found
+        if self.counts and _count_key_ends(whole) == self._least(len(values), absent):
+            return found  # what is declared is never nested
         if self._depth is not None:
             found = {**self._too_deep(values, whole, self._depth), **found}
         if self.counts:
@@ -81,14 +83,15 @@ class Shapes:
         self, values: Sequence[bytes], whole: bytes, absent: Counts | None, known: Mapping[int, Fault]
     ) -> dict[int, Fault]:
         declared = len(self._declared)
-        least = declared * len(values) - (0 if absent is None else int(absent.sum()))
-        if _count_key_ends(whole) == least:
-            return {}
         content = np.frombuffer(whole, np.uint8)
         keys = _each(_key_ends(content), values)
         suspects = np.flatnonzero(keys != (declared if absent is None else declared - absent)).tolist()
         odd = ((place, self._odd(values[place], int(keys[place]))) for place in suspects if place not in known)
         return {place: fault for place, fault in odd if fault is not None}
+
+    def _least(self, records: int, absent: Counts | None) -> int:
+        """How many keys there are where every key is a declared field and none is there twice."""
+        return len(self._declared) * records - (0 if absent is None else int(absent.sum()))
 
     def _odd(self, value: bytes, keys: int) -> Fault | None:
         """What is wrong with a record that has at most so many keys, asked of the record itself."""

@@ -15,7 +15,7 @@ from scoring.contract.features import FrozenLookup
 from scoring.contract.manifest import Manifest
 from scoring.contract.prediction import CORRELATION_HEADERS
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
-from scoring.kafka import UNREADABLE, RecordHeaders, headers_of
+from scoring.kafka import UNREADABLE, RecordHeaders, headers_of, headers_of_all
 from scoring.worker import json_columns
 from scoring.worker.json_columns import Writer
 
@@ -135,7 +135,7 @@ class Emitter:
     ) -> list[Output | None]:
         """The records of the predictions of these messages; None where one does not fit into its topic."""
         keys = [message.key() for message in messages]
-        headers = [correlation_headers(message) for message in messages]
+        headers = [repeated(own) if own else None for own in headers_of_all(messages)]
         topic = self._manifest.topics.predictions
         outputs: list[Output | None] = list(map(Output, repeat(topic), partitions, keys, predicted, headers))
         largest = max(map(len, predicted), default=0) + max((len(key) for key in keys if key), default=0)
@@ -146,11 +146,8 @@ class Emitter:
         return outputs
 
 
-def correlation_headers(message: Message) -> RecordHeaders | None:
-    """The headers of a record that its answer repeats."""
-    headers = headers_of(message)
-    if not headers:
-        return None
+def repeated(headers: RecordHeaders) -> RecordHeaders | None:
+    """Those of a record's headers that its answer repeats."""
     return [(name, value) for name, value in headers if name.lower() in CORRELATION_HEADERS] or None
 
 

@@ -1,11 +1,11 @@
 """The intake: one micro-batch with what has to be captured at the very moment it is consumed (protocol B.2)."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
-from operator import lt
 from typing import Any, cast
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
@@ -63,20 +63,30 @@ def sort(messages: Sequence[Message], partitions: Partitions, group: Any) -> Bat
     """Group records by topic and note the offsets. Each partition's records come in the order of their offsets."""
     if any(map(Message.error, messages)):
         messages = list(_without_errors(messages, partitions))
-    # What has no error has a topic, a partition and an offset.
-    places = cast("list[Place]", [(message.topic(), message.partition()) for message in messages])
-    offsets = cast("list[int]", [message.offset() for message in messages])
-    last = dict(zip(places, offsets, strict=True))
-    strangers = {place for place in last if not _admitted(partitions, place)}
-    if strangers:
-        messages = [message for message, place in zip(messages, places, strict=True) if place not in strangers]
-        return sort(messages, partitions, group)
-    first = dict(zip(reversed(places), reversed(offsets), strict=True))
-    _require_order(places, offsets, partitions)
-    return Batch(_by_topic(messages, places), first, {place: offset + 1 for place, offset in last.items()}, group)
+    first: dict[Place, int] = {}
+    following: dict[Place, int] = {}
+    by_topic: dict[str, list[Message]] = {}
+    for topic, found in _by_topic(messages).items():
+        own, numbers = found, _numbers(found)
+        assigned = {number for number in set(numbers) if _admitted(partitions, (topic, number))}
+        if len(assigned) < len(set(numbers)):
+            own = [message for message, number in zip(found, numbers, strict=True) if number in assigned]
+            numbers = _numbers(own)
+        of_record, offsets = np.array(numbers, np.int64), np.array(list(map(Message.offset, own)), np.int64)
+        for number in assigned:
+            place, taken = (topic, number), offsets[of_record == number]
+            _require_order(place, taken, _due(partitions, place))
+            first[place], following[place] = int(taken[0]), int(taken[-1]) + 1
+        if own:
+            by_topic[topic] = own
+    return Batch(by_topic, first, following, group)
 
 
-def _require_order(places: Sequence[Place], offsets: Sequence[int], partitions: Partitions) -> None:
+def _numbers(messages: Sequence[Message]) -> list[int]:
+    return cast("list[int]", list(map(Message.partition, messages)))  # what has no error has one
+
+
+def _require_order(place: Place, offsets: npt.NDArray[np.int64], due: int) -> None:
     """No record may stand before one that was taken already.
 
     Seen with librdkafka 2.16 on a slow broker: a partition that was admitted and scored went back to its oldest record
@@ -85,17 +95,13 @@ def _require_order(places: Sequence[Place], offsets: Sequence[int], partitions: 
     record taken before is never taken again.
 
     Raises:
-        BatchFailed: a partition's position went back.
+        BatchFailed: the partition's position went back.
     """
-    reached: dict[Place, int] = {}
-    begin = 0
-    for place, run in groupby(places):
-        own = offsets[begin : begin + len(list(run))]
-        begin += len(own)
-        due = reached[place] + 1 if place in reached else _due(partitions, place)
-        if own[0] < due or not all(map(lt, own, own[1:])):
-            raise BatchFailed(f"{place[0]}/{place[1]}: the client went back, {due} was due and {own[0]} came")
-        reached[place] = own[-1]
+    back = np.flatnonzero(np.diff(offsets, prepend=due - 1) <= 0)
+    if back.size:
+        expected = due if back[0] == 0 else int(offsets[back[0] - 1]) + 1
+        came = int(offsets[back[0]])
+        raise BatchFailed(f"{place[0]}/{place[1]}: the client went back, {expected} was due and {came} came")
 
 
 def _due(partitions: Partitions, place: Place) -> int:
@@ -103,13 +109,13 @@ def _due(partitions: Partitions, place: Place) -> int:
     return 0 if partition is None else partition.next_offset or 0
 
 
-def _by_topic(messages: Sequence[Message], places: Sequence[Place]) -> dict[str, list[Message]]:
-    topics = {topic for topic, _ in places}
-    if len(topics) == 1:
-        return {topics.pop(): list(messages)}
+def _by_topic(messages: Sequence[Message]) -> dict[str, list[Message]]:
+    topics = list(map(Message.topic, messages))
+    if len(set(topics)) == 1:
+        return {str(topics[0]): list(messages)}
     by_topic: dict[str, list[Message]] = {}
-    for message, (topic, _) in zip(messages, places, strict=True):
-        by_topic.setdefault(topic, []).append(message)
+    for message, topic in zip(messages, topics, strict=True):
+        by_topic.setdefault(str(topic), []).append(message)
     return by_topic
 
 

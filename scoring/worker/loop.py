@@ -26,6 +26,7 @@ from scoring.worker.committer import Transaction
 from scoring.worker.emit import Output
 from scoring.worker.ends import Ends
 from scoring.worker.fetching import Fetching
+from scoring.worker.garbage import Garbage
 from scoring.worker.intake import Batch, take
 from scoring.worker.lag import Lags
 from scoring.worker.metrics import CONSUME, PRODUCE, Metrics, Tally, tally
@@ -86,6 +87,7 @@ class Loop:
         self._beat = beat
         self._metrics = metrics or Metrics()
         self._ends = ends or Ends(lambda _: {})
+        self._garbage = Garbage()
         self._lags = Lags()
         self._models = ModelTable()
         self._assignment = Assignment(consumer, self._models, topics, fetching.refused)
@@ -105,6 +107,7 @@ class Loop:
         Raises:
             MustExit: this process cannot go on.
         """
+        self._garbage.begin()
         try:
             while not self._stopping():
                 try:
@@ -117,6 +120,8 @@ class Loop:
             self._finish()
         except KafkaException as error:
             raise MustExit(f"the consumer cannot go on: {because(error)}") from error
+        finally:
+            self._garbage.end()
 
     def _turn(self) -> None:
         self._beat()
@@ -135,6 +140,7 @@ class Loop:
         if outputs:
             self._metrics.end(len(outputs))
             self._lags.scored(batch.by_topic, batch.following)
+        self._garbage.look(idle=not outputs)
 
     # --- one micro-batch ------------------------------------------------------------------------------------------
 

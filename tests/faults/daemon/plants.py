@@ -407,8 +407,8 @@ def _the_decision_is_left_to_the_reader() -> None:
 def _correlation_headers_are_matched_by_case() -> None:
     put(
         emit,
-        "correlation_headers",
-        lambda message: [(n, v) for n, v in (message.headers() or []) if n in CORRELATION_HEADERS] or None,
+        "repeated",
+        lambda headers: [(n, v) for n, v in headers if n in CORRELATION_HEADERS] or None,
     )
 
 

@@ -24,7 +24,7 @@ from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
 from scoring.kafka import UNREADABLE, headers_of
 from scoring.scorer.bundle import open_bundle
 from scoring.worker import json_columns
-from scoring.worker.emit import Emitter, Origin, Output, correlation_headers
+from scoring.worker.emit import Emitter, Origin, Output, repeated
 from tests.support.bundles import make_bundle
 from tests.support.simulated_kafka import message
 
@@ -199,13 +199,12 @@ def test_whole_numbers_have_no_fraction() -> None:
 
 def test_correlation_headers_are_repeated_whatever_their_case_and_others_are_not() -> None:
     headers = [("Correlation-ID", b"1"), ("traceparent", None), ("mine", b"x"), ("correlation-id", b"2")]
-    assert correlation_headers(message(b"", headers=headers)) == [
+    assert repeated(headers) == [
         ("Correlation-ID", b"1"),
         ("traceparent", None),
         ("correlation-id", b"2"),
     ]
-    assert correlation_headers(message(b"", headers=[("mine", b"x")])) is None
-    assert correlation_headers(message(b"")) is None
+    assert repeated([("mine", b"x")]) is None
 
 
 class Unreadable:
@@ -234,7 +233,6 @@ class Unreadable:
 def test_headers_that_cannot_be_read_are_read_once(emitter: Emitter) -> None:
     record: Any = Unreadable()
     assert headers_of(record) == headers_of(record) == [UNREADABLE]
-    assert correlation_headers(record) is None
     assert record.readings == 1
     (found,) = emitter.records([record], [3], [b"{}"])
     assert found is not None
