@@ -50,10 +50,10 @@ SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM
 
 
 @contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Processes that are started meanwhile have this core and no other."""
+def on_core(core: int | None) -> Iterator[None]:
+    """Processes that are started meanwhile have this core and no other; None leaves them those of this process."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, before if core is None else {core})
     try:
         yield
     finally:
@@ -118,6 +118,7 @@ class Ground:
 
     Attributes:
         scratch: deleted at the end.
+        pinned: what is measured has the first core, everything else the other.
     """
 
     flights: Flights
@@ -127,6 +128,7 @@ class Ground:
     admin: AdminClient
     producer: Producer
     metrics_port: int
+    pinned: bool = True
     running: list[Running] = field(default_factory=list)
 
     @property
@@ -237,9 +239,9 @@ class Ground:
         return self.start(command, self.environment(deployment, model, **settings), f"{deployment}-worker")
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], name: str) -> Running:
-        """Start a process on the measured core."""
+        """Start a process, on the measured core where there is one."""
         log = self.scratch / f"{name}-{len(self.running)}.log"
-        with on_core(MEASURED_CORE), log.open("wb") as file:
+        with on_core(MEASURED_CORE if self.pinned else None), log.open("wb") as file:
             process = subprocess.Popen(
                 [*command], env={**environment}, stdout=file, stderr=file, cwd=PROJECT, start_new_session=True
             )
@@ -250,8 +252,9 @@ class Ground:
 class Grounds:
     """Context manager of a ``Ground``: starts the broker, and leaves neither processes nor scratch files behind."""
 
-    def __init__(self, flights: Flights, **broker: str) -> None:
+    def __init__(self, flights: Flights, *, pinned: bool = True, **broker: str) -> None:
         self._flights = flights
+        self._pinned = pinned
         self._properties = {**BROKER, **broker}
         self._stack = ExitStack()
 
@@ -264,7 +267,8 @@ class Grounds:
     def open(self) -> Ground:
         """Start everything."""
         FOLDER.mkdir(parents=True, exist_ok=True)
-        os.sched_setaffinity(0, {OTHER_CORE})
+        if self._pinned:
+            os.sched_setaffinity(0, {OTHER_CORE})
         scratch = Path(tempfile.mkdtemp(prefix="run-", dir=FOLDER))
         self._stack.callback(shutil.rmtree, scratch, ignore_errors=True)
         (scratch / "keys.json").write_text(json.dumps(SIGNING_KEYS))
@@ -275,6 +279,7 @@ class Grounds:
         broker = self._stack.enter_context(Broker(config, jars=KAFKA_JARS))
         ground = Ground(
             flights=self._flights,
+            pinned=self._pinned,
             broker=broker,
             scratch=scratch,
             keyring=Keyring.from_json((scratch / "keys.json").read_bytes()),
@@ -291,10 +296,10 @@ class Grounds:
 
 
 @contextmanager
-def opened(flights: Flights, **broker: str) -> Iterator[Ground]:
+def opened(flights: Flights, *, pinned: bool = True, **broker: str) -> Iterator[Ground]:
     """A ground for the length of a ``with``; properties of the broker with underscores for dots."""
     named: dict[str, Any] = {name.replace("_", "."): value for name, value in broker.items()}
-    with Grounds(flights, **named) as grounds:
+    with Grounds(flights, pinned=pinned, **named) as grounds:
         yield grounds.open()
 
 

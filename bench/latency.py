@@ -2,8 +2,9 @@
 
 Records are sent at their times whatever the worker does, each with the moment of sending as its key, which every
 contestant copies. Besides, 2,000 records are sent at once: the time to the last answer. In one run: Baton and the
-bare pass-through, both exactly once and at least once. The worker has the first core; broker, sender and reader share
-the second, and the broker's pauses there are in everybody's figures: compare within a run.
+bare pass-through, both exactly once and at least once. All share all cores: at these rates nobody who scores needs one,
+while a broker that commits hundreds of small transactions a second would fill its own, and then only its queue were
+measured. Its pauses are in everybody's figures: compare within a run.
 
     python -m bench.latency --only baton,pass-through --rates 2000 --seconds 5 --rounds 1 --no-record
 """
@@ -25,7 +26,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from bench import options as shared
 from bench.flights import Flights, prepare
-from bench.ground import FOLDER, OTHER_CORE, Ground, Running, on_core, opened, unique
+from bench.ground import FOLDER, Ground, Running, opened, unique
 from bench.measurements import Results, quantile, table
 from bench.sender import Sender
 from bench.visible import PARTITIONS
@@ -71,9 +72,8 @@ class Receiver:
         self._answers: multiprocessing.Queue[tuple[bytes, bytes]] = context.Queue()
         self._counter = context.Value("q", 0)
         arguments = (bootstrap, topic, self._stop, self.started, self._counter, self._answers)
-        with on_core(OTHER_CORE):
-            self._process = context.Process(target=_receive, args=arguments, daemon=True)
-            self._process.start()
+        self._process = context.Process(target=_receive, args=arguments, daemon=True)
+        self._process.start()
 
     @property
     def received(self) -> int:
@@ -214,7 +214,7 @@ def _burst(starts: Sequence[int], sent: Moments, came: Moments) -> dict[str, Any
 def run(options: argparse.Namespace, results: Results, flights: Flights) -> None:
     contestants = [CONTESTANTS[name] for name in shared.chosen(options.only, [*CONTESTANTS])]
     rates = [int(rate) for rate in options.rates.split(",")]
-    with opened(flights) as ground:
+    with opened(flights, pinned=False) as ground:
         measure(ground, CONTESTANTS["pass-through"], [WARM_UP_RATE], min(WARM_UP_S, 8 * options.seconds))
         for number in range(options.rounds):
             for one in random.Random(f"{options.seed}/{number}").sample(contestants, len(contestants)):
