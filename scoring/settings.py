@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     registry_uri: str | None = None
     """MLflow tracking URI of the registry, or file:///… for a folder of bundles."""
     cache_dir: Path | None = None
-    """Where a worker keeps verified bundles and what it has acknowledged; it must survive a restart."""
+    """Where a worker keeps bundles (the 16 used last, and those live here) and its memory; it must survive restarts."""
     snapshot_dir: Path | None = None
     """Where the pipeline keeps snapshots and candidates."""
     models_dir: Path | None = None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from scoring.contract.errors import Unavailable
 from scoring.contract.progress import Progress
@@ -152,9 +152,9 @@ class Assignment:
 
     # The callbacks only note what happened: a call to the broker could block behind an open transaction (A.12).
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        # Any start would do, for admission seeks; but for one that it has to ask for (the committed offset, the oldest
-        # one) the client asks again and again, and an answer that comes late takes the partition back there.
-        consumer.incremental_assign([TopicPartition(p.topic, p.partition, 0) for p in assigned])
+        # Any start would do, for admission seeks; this one does not make the client read the committed offset. It is
+        # there whatever retention has removed: from one that is not, the client does not always come back by a seek.
+        consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in assigned])
         consumer.pause(assigned)
         self.partitions.assign(_places(assigned))
         log.info("partitions.assigned", partitions=_names(assigned))

@@ -90,9 +90,8 @@ def _require_order(place: Place, offsets: npt.NDArray[np.int64], due: int) -> No
     """No record may stand before one that was taken already.
 
     Seen with librdkafka 2.16 on a slow broker: a partition that was admitted and scored went back to its oldest record
-    by itself, and all since then would have been scored again. The client's own question for the start of a new
-    assignment is suspected, answered after admission's seek; it is no longer asked. Whatever else does the same: a
-    record taken before is never taken again.
+    by itself, and all since then would have been scored again. Perhaps the client's own question for the start of a new
+    assignment is answered after admission's seek; whatever it is, a record taken before is never taken again.
 
     Raises:
         BatchFailed: the partition's position went back.
