@@ -159,7 +159,7 @@ class Stage:
 
 
 def _delete_topics(kafka: dict[str, Any], names: Iterable[str]) -> None:
-    admin = AdminClient(kafka)
+    admin = AdminClient({**kafka, "log_level": 4})
     there = [name for name in names if name in admin.list_topics(timeout=10).topics]
     if not there:
         return

@@ -223,7 +223,7 @@ class Record(msgspec.Struct, frozen=True):
 
 def create_topics(bootstrap: str, topics: Topics) -> None:
     """Create the control topics where they are missing, and a model's topics."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 4})
     existing = admin.list_topics(timeout=10).topics
     specs = [spec for spec in (*control_topics(), *model_topics(topics, PARTITIONS)) if spec.name not in existing]
     made = admin.create_topics([NewTopic(spec.name, spec.partitions, 1, config=dict(spec.settings)) for spec in specs])

@@ -58,7 +58,7 @@ def create_topic(bootstrap: str, name: str, *, partitions: int = 1, settings: di
     from confluent_kafka.admin import AdminClient, NewTopic
 
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings or {})
-    admin = AdminClient({"bootstrap.servers": bootstrap})  # its requests end with it
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 4})  # its requests end with it
     created: dict[str, Future[None]] = admin.create_topics([topic])
     created[name].result(timeout=15)
 

@@ -47,7 +47,7 @@ class Ground(Arena):
     def __init__(self, bootstrap: str, folder: Path, *, session_timeout_ms: int = 2_000) -> None:
         super().__init__(bootstrap, folder, session_timeout_ms=session_timeout_ms)
         self.variables: dict[str, str] = {}
-        self.admin = AdminClient({"bootstrap.servers": bootstrap})
+        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 4})
 
     def environment(self, slot: int) -> dict[str, str]:
         return {**super().environment(slot), **self.variables}

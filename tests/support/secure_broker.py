@@ -66,7 +66,7 @@ class SecureBroker(msgspec.Struct, frozen=True):
             for kind, name, pattern, operations in grants
             for operation in operations
         ]
-        admin = AdminClient({"bootstrap.servers": self.plain})  # its requests end with it
+        admin = AdminClient({"bootstrap.servers": self.plain, "log_level": 4})  # its requests end with it
         for future in admin.create_acls(bindings).values():
             future.result(20)
 
@@ -85,7 +85,7 @@ def secure_broker(folder: Path, jars: Path) -> Iterator[SecureBroker]:
     with Broker(config, jars=jars) as broker:
         credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4_096)
         wanted = UserScramCredentialUpsertion(USER, credential, PASSWORD.encode())
-        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 4})
         admin.alter_user_scram_credentials([wanted])[USER].result(20)
         yield SecureBroker(broker, f"127.0.0.1:{secure}", certificates)
 

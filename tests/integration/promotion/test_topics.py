@@ -43,7 +43,7 @@ def test_topics_are_created_once_and_are_then_as_they_must_be(kafka: Options, to
 
 def test_a_recreated_topic_has_another_id(kafka: Options, topics: Topics) -> None:
     first = ensure_topics(kafka, [topics], 1).ids[topics.input]
-    admin = AdminClient(dict(kafka))
+    admin = AdminClient({**kafka, "log_level": 4})
     admin.delete_topics([topics.input])[topics.input].result(20)
     wait_until(lambda: topic_ids(admin, [topics.input])[topics.input] is None, 10, "the topic was not deleted")
     assert ensure_topics(kafka, [topics], 1).ids[topics.input] != first
@@ -106,7 +106,7 @@ def test_longer_retention_and_no_limit_are_no_deviations(kafka: Options, topics:
 
 def test_outputs_have_as_many_partitions_as_the_input_whatever_that_is(kafka: Options, topics: Topics) -> None:
     ensure_topics(kafka, [topics], 2)
-    admin = AdminClient(dict(kafka))
+    admin = AdminClient({**kafka, "log_level": 4})
     from confluent_kafka.admin import NewPartitions
 
     admin.create_partitions([NewPartitions(topics.input, 3)])[topics.input].result(20)
