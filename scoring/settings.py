@@ -1,5 +1,6 @@
 """The one place that reads the environment. Every setting is a variable that starts with ``BATON_``."""
 
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from scoring.contract.envelope import Keyring
 from scoring.contract.errors import ConfigurationError
+from scoring.contract.notice import MODEL_NAME
 
 Value = TypeVar("Value")
 
@@ -168,9 +170,19 @@ class Settings(BaseSettings):
         return self._need("snapshot_dir", self.snapshot_dir)
 
     def need_models(self) -> tuple[str, ...]:
-        """The deployment's models, or ConfigurationError where it lists none."""
+        """The deployment's models.
+
+        Raises:
+            ConfigurationError: it lists none, or something that is no model's name.
+        """
         if not self.models:
             raise ConfigurationError("BATON_MODELS is empty; list the models to serve, for example flight_delay")
+        wrong = [name for name in self.models if not re.match(MODEL_NAME, name)]
+        if wrong:
+            raise ConfigurationError(
+                f"BATON_MODELS: {', '.join(map(repr, wrong))} cannot be a model's name: lower-case letters, digits "
+                "and underscores, a letter first"
+            )
         return self.models
 
     def need_connection(self, name: str) -> str:

@@ -15,7 +15,8 @@ from scoring.contract.errors import EnvelopeRejected, Rejection
 
 NOTICE_TYPE = "baton.notice.v1"
 
-ModelName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z")]
+MODEL_NAME = r"^[a-z][a-z0-9_]{0,62}\Z"
+ModelName = Annotated[str, msgspec.Meta(pattern=MODEL_NAME)]
 # As far as the ledger counts.
 Sequence = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
 # It becomes part of a path and of a command line.

@@ -140,6 +140,12 @@ class Assignment:
                 partition.pauses, partition.next_offset = {why}, offset
                 partition.not_before_s = time.monotonic() + wait_s
 
+    def hold(self, topic: str, why: Pause, wait_s: float) -> None:
+        """A topic's partitions wait for ``wait_s`` before they are admitted again; call it after ``go_back``."""
+        for partition in self.partitions.of_topic(topic):
+            partition.pauses.add(why)
+            partition.not_before_s = time.monotonic() + wait_s
+
     def _unreadable(self, unread: Sequence[Partition], error: str, longest_s: float) -> None:
         """Most often somebody's open transaction is in the way and ends within its timeout; what lasts is said."""
         now_s = time.monotonic()

@@ -37,6 +37,7 @@ from scoring.worker.policy import Backoff, BatchFailed, MustExit, because
 from scoring.worker.readiness import Report
 from scoring.worker.scoring_step import outputs_of
 from scoring.worker.status import position, report_of, statuses
+from scoring.worker.suspects import FAILURES, Suspects
 
 IDLE_WAIT_S = 0.05
 STATUS_INTERVAL_S = 0.5
@@ -95,6 +96,8 @@ class Loop:
         self._sent: set[Pending] = set()
         self._backoff = Backoff(first_s=0.1, longest_s=5.0)
         self._failures = 0
+        self._suspects = Suspects()
+        self._trying: str | None = None
         self._outages: Counter[str] = Counter()
         self._breakers: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(breaker or Limits()))
         self._status_at_s = 0.0
@@ -113,10 +116,7 @@ class Loop:
                 try:
                     self._turn()
                 except BatchFailed as error:
-                    self._failures += 1
-                    # The first time at once; what fails again and again would else fill the log and the output topics.
-                    wait_s = self._backoff.wait_s(self._failures - 1) if self._failures > 1 else 0.0
-                    self._recover(str(error), wait_s)
+                    self._failed(str(error))
             self._finish()
         except KafkaException as error:
             raise MustExit(f"the consumer cannot go on: {because(error)}") from error
@@ -132,6 +132,13 @@ class Loop:
         if self._partitions.rebalanced:
             self._recover("rebalance")
             return
+        topic = self._suspects.choose(batch.by_topic) if self._suspects else None
+        if topic is None:
+            self._score_and_commit(batch)
+        else:
+            self._try_apart(batch, topic)
+
+    def _score_and_commit(self, batch: Batch) -> None:
         outputs, tallies = self._score(batch)
         due = self._due(batch)
         if outputs or due:
@@ -141,6 +148,19 @@ class Loop:
             self._metrics.end(len(outputs))
             self._lags.scored(batch.by_topic, batch.following)
         self._garbage.look(idle=not outputs)
+
+    def _try_apart(self, batch: Batch, topic: str) -> None:
+        """Commit one topic's records with nothing else in flight; what was taken of the others is read again."""
+        self._drain()
+        for other in [*batch.by_topic]:
+            if other != topic:
+                batch.take_out(other)
+        self._trying = topic
+        self._score_and_commit(batch)
+        self._drain()
+        self._trying = None
+        self._suspects.passed(topic)
+        self._go_back()
 
     # --- one micro-batch ------------------------------------------------------------------------------------------
 
@@ -261,9 +281,13 @@ class Loop:
                     partition.not_before_s = 0.0
             self._metrics.swap_pause.observe(time.perf_counter() - began_s)
         if any(p.admitted and self._models.of_topic(p.topic) is None for p in self._partitions.all()):
-            self._pipeline.drain()
-            self._settle()
-            self._assignment.go_back()
+            self._drain()
+            self._go_back()
+
+    def _drain(self) -> None:
+        """Wait until everything in flight is committed; records that come meanwhile may be dropped: go back then."""
+        self._pipeline.drain()
+        self._settle()
 
     def _settle(self) -> None:
         """What was acknowledged in committed transactions is live from now on, and remembered."""
@@ -280,6 +304,21 @@ class Loop:
 
     # --- when something fails -------------------------------------------------------------------------------------
 
+    def _failed(self, why: str) -> None:
+        """A micro-batch failed: all go back; one topic waits where it alone was in the transaction (``suspects``)."""
+        topic, self._trying = self._trying, None
+        if topic is not None:
+            wait_s = self._suspects.failed(topic)
+            log.error("topic.apart", topic=topic, why=why, wait_s=wait_s)
+            self._recover(why)
+            return
+        self._failures += 1
+        topics = {partition.topic for partition in self._partitions.all()}
+        if self._failures >= FAILURES and len(topics) > 1:
+            self._suspects.add(topics)
+        # The first time at once; what fails again and again would else fill the log and the output topics.
+        self._recover(why, self._backoff.wait_s(self._failures - 1) if self._failures > 1 else 0.0)
+
     def _recover(self, why: str, wait_s: float = 0.0) -> None:
         """Abort what is in flight, discard what was fetched, go back to the committed offsets (B.5, B.6)."""
         log.warning("batch.recovering", why=why, wait_s=wait_s)
@@ -288,7 +327,12 @@ class Loop:
         self._metrics.transactions["aborted"] = self._pipeline.aborted
         self._settle()
         self._sent.clear()
+        self._go_back(wait_s)
+
+    def _go_back(self, wait_s: float = 0.0) -> None:
         self._assignment.go_back(wait_s)
+        for topic, left_s in self._suspects.waiting().items():
+            self._assignment.hold(topic, Pause.APART, left_s)
 
     def close(self) -> None:
         """Leave the group's protocol in order; a static member's partitions stay its own for the session timeout."""

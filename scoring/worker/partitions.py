@@ -24,6 +24,7 @@ class Pause(Enum):
     NO_MODEL = "no bundle of its model is live here"
     LOOKUP = "its looked-up values cannot be read now"
     BREAKER = "nearly all of its records would become dead letters; mend their producer, or promote a model that fits"
+    APART = "its transactions fail again and again, so it is tried apart from the other models; see the log"
     NO_OUTPUT = "the topics of predictions or dead letters have no such partition; add it there too"
 
     @property

@@ -13,7 +13,7 @@ from scoring.worker.readiness import PartitionView, Report
 
 _UNKNOWN = Lag()
 _HELD = {Pause.HELD, Pause.OTHER_LEDGER}
-_SAID = {Pause.LOOKUP, Pause.BREAKER, Pause.NO_OUTPUT}
+_SAID = {Pause.LOOKUP, Pause.BREAKER, Pause.APART, Pause.NO_OUTPUT}
 
 
 def statuses(models: ModelTable, partitions: Partitions, lags: Mapping[Place, Lag]) -> dict[str, ModelStatus]:

@@ -57,12 +57,14 @@ class SimulatedBroker:
         outputs: what was committed.
         on_flush: what a producer's flush calls, such as delivery reports.
         oldest: the first offset that a partition still holds, where that is not 0.
+        refused: topics that take no records: transactions with some cannot be committed.
     """
 
     def __init__(self) -> None:
         self.inputs: dict[Place, list[Message]] = defaultdict(list)
         self.committed: dict[Place, tuple[int, str]] = {}
         self.oldest: dict[Place, int] = {}
+        self.refused: set[str] = set()
         self.outputs: list[Output] = []
         self.calls: list[str] = []
         self.failures: dict[str, list[Exception | None]] = defaultdict(list)
@@ -269,6 +271,8 @@ class SimulatedProducer:
 
     def commit_transaction(self, timeout: float) -> None:
         self.broker.call(f"{self.name}.commit")
+        if any(record.topic in self.broker.refused for record in self.records):
+            raise kafka_error(abortable=True)
         self.broker.outputs += self.records
         self.broker.committed.update({(o.topic, o.partition): (o.offset, o.metadata or "") for o in self.offsets})
         self.records, self.offsets = [], []

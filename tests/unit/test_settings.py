@@ -33,6 +33,12 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.need_connection("warehouse") == settings.need_connection("WAREHOUSE") == "sqlite:////w.db"
 
 
+def test_a_name_that_no_model_can_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATON_MODELS", "flight_delay,Upsell,fraud-2")
+    with pytest.raises(ConfigurationError, match="'Upsell', 'fraud-2' cannot be a model's name"):
+        read_settings().need_models()
+
+
 def test_options_of_a_command_win_and_those_not_given_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATON_SLOT", "3")
     monkeypatch.setenv("BATON_DEPLOYMENT", "upsell")

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from confluent_kafka import TopicPartition
 
 from local.kafka.broker import Broker
 from local.ports import free_ports
+from scoring.contract.manifest import Topics
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES, model_topics
 from tests.support.arena import PARTITIONS, wait_until
 from tests.support.broker import KAFKA_JARS
-from tests.support.bundles import score_of
+from tests.support.bundles import score_of, small_record, small_schema
 from tests.support.ground import Ground
 from tests.support.oracle import examine
 
@@ -155,3 +157,31 @@ def test_a_model_that_the_deployment_does_not_list_is_not_scored(ground: Ground)
     wait_until(lambda: bool(ground.heartbeats()), 30, "no heartbeat came")
     assert list(ground.heartbeats()[-1]["models"]) == ["somebody_else"]  # type: ignore[call-overload]
     assert ground.outcomes() == []
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_a_topic_that_refuses_predictions_does_not_keep_the_other_models_waiting(ground: Ground, delivery: str) -> None:
+    other = f"{ground.model}_other"
+    topics = Topics.of(other)
+    ground.create_model_topics(topics)
+    ground.variables |= {"BATON_MODELS": f"{ground.model},{other}", "BATON_DELIVERY": delivery}
+    ground.promote(1)
+    ground.say(other, 1, ground.register_as(1, small_schema(), model=other), version="1")
+    ground.start()
+    ground.wait_for_state("live", sequence=1)
+    wait_until(lambda: ground.log_of(0).count('"model.acknowledged"') == 2, 30, "the other model never went live")
+    ground.set(topics.predictions, "max.message.bytes", "100")
+    for number in range(40):
+        ground.send(topics.input, msgspec.json.encode(small_record(number)), b"k", None)
+    for round_of_records in range(2):
+        ground.feed(400)
+        wait_until(lambda sent=400 * (round_of_records + 1): len(ground.predictions()) >= sent, 60, "the model waits")
+    ground.wait_for_log("topic.apart")
+    assert ground.predictions(topics.predictions) == []
+    ground.set(topics.predictions, "max.message.bytes", str(OUTPUT_MAXIMUM_BYTES))
+    wait_until(lambda: len(ground.predictions(topics.predictions)) >= 40, 60, "the other model never came back")
+    ground.feed(40)
+    ground.wait_until_done()
+    if delivery == "exactly-once":
+        assert examine(ground, score_of).faultless
+        assert len(ground.predictions(topics.predictions)) == 40

@@ -575,6 +575,59 @@ def test_retiring_one_model_does_not_disturb_the_other(stage: Stage) -> None:
     assert stage.everything_is_scored_once(8, "other")
 
 
+# --- one model whose transactions fail -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick_suspects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scoring.worker.suspects._WAITS", Backoff(first_s=0.02, longest_s=0.02))
+
+
+@pytest.mark.usefixtures("quick_suspects")
+def test_a_model_whose_outputs_the_broker_refuses_does_not_keep_the_others_waiting(stage: Stage) -> None:
+    stage.broker.refused = {"small.predictions"}
+
+    def script(stage: Stage) -> Script:
+        stage.feed(12)
+        stage.feed(12, model="other")
+        stage.arrivals.put(stage.active(1))
+        stage.arrivals.put(stage.active(1, model="other"))
+        yield from stage.until(lambda: len(stage.predictions("other")) == 12)
+        stage.feed(12, model="other")
+        yield from stage.until(lambda: len(stage.predictions("other")) == 24)
+        yield from stage.until(lambda: "fail again and again" in (stage.status().reason or ""))
+        assert stage.status("other").reason is None
+        assert stage.predictions() == []
+        stage.broker.refused = set()
+        yield from stage.until(lambda: len(stage.predictions()) == 12)
+        stage.feed(4)
+        stage.feed(4, model="other")
+        yield from stage.until(lambda: len(stage.predictions()) + len(stage.predictions("other")) == 16 + 28)
+        yield from stage.until(lambda: stage.status().reason is None)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(16)
+    assert stage.everything_is_scored_once(28, "other")
+
+
+@pytest.mark.usefixtures("quick_suspects")
+def test_while_every_transaction_fails_nothing_is_lost_or_doubled(stage: Stage) -> None:
+    stage.broker.refused = {"small.predictions", "other.predictions"}
+
+    def script(stage: Stage) -> Script:
+        stage.feed(12)
+        stage.feed(12, model="other")
+        stage.arrivals.put(stage.active(1))
+        stage.arrivals.put(stage.active(1, model="other"))
+        yield from stage.until(lambda: len(stage.loop._suspects.waiting()) == 2)
+        stage.broker.refused = set()
+        yield from stage.until(lambda: len(stage.predictions()) + len(stage.predictions("other")) == 24)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(12)
+    assert stage.everything_is_scored_once(12, "other")
+
+
 # --- lookups that fail --------------------------------------------------------------------------------------------
 
 

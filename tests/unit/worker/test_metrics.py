@@ -245,7 +245,15 @@ def test_a_worker_whose_hot_thread_is_silent_is_neither_alive_nor_ready() -> Non
 
 
 def test_every_pause_has_a_code_for_machines() -> None:
-    assert {pause.code for pause in Pause} >= {"unread", "held", "other-ledger", "breaker", "lookup", "no-output"}
+    assert {pause.code for pause in Pause} >= {
+        "unread",
+        "held",
+        "other-ledger",
+        "breaker",
+        "lookup",
+        "apart",
+        "no-output",
+    }
 
 
 # --- what Prometheus is told --------------------------------------------------------------------------------------
