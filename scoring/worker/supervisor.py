@@ -28,6 +28,8 @@ TELL_EVERY_S = 5.0
 END_PATIENCE_S = STOP_PATIENCE_S + 15.0
 # The worker's own watchdog comes first; this is for one that cannot even run that.
 HANG_MARGIN_S = 5.0
+# A slot that was given up while others work is started again that rarely: what ailed it may be over.
+GIVEN_UP_WAIT_S = 600.0
 log = structlog.get_logger()
 
 
@@ -81,7 +83,8 @@ class _Slot:
         self.number = number
         self.process: Running | None = None
         self.started_at_s = self.heard_at_s = 0.0
-        self.start_at_s: float | None = 0.0  # None: given up
+        self.start_at_s: float | None = 0.0  # None: never again
+        self.given_up = False
         self.quick_ends = 0
         self.restarts = -1
         self.status = 0
@@ -124,7 +127,7 @@ class Supervisor:
             for slot in self._slots:
                 self._tend(slot)
             running = sum(slot.process is not None for slot in self._slots)
-            if not running and all(slot.start_at_s is None for slot in self._slots):
+            if not running and all(slot.given_up for slot in self._slots):
                 return self._give_up()
             self._tell(running)
             self._wait(LOOK_EVERY_S)
@@ -170,7 +173,7 @@ class Supervisor:
         slot.process, slot.status = None, status
         lived_s = now_s - slot.started_at_s
         if status == EXIT_CONFIGURATION:
-            slot.start_at_s = None
+            slot.start_at_s, slot.given_up = None, True
             log.critical("slot.given_up", slot=slot.number, why="its configuration is wrong: its own words stand above")
             return
         log.warning("slot.ended", slot=slot.number, status=_named(status), lived_s=round(lived_s, 1))
@@ -179,10 +182,11 @@ class Supervisor:
     def _put_off(self, slot: _Slot, lived_s: float, now_s: float) -> None:
         slot.quick_ends = self._policy.quick_ends(slot.quick_ends, lived_s)
         wait_s = self._policy.wait_s(slot.quick_ends)
-        slot.start_at_s = None if wait_s is None else now_s + wait_s
+        slot.given_up = wait_s is None
+        slot.start_at_s = now_s + (GIVEN_UP_WAIT_S if wait_s is None else wait_s)
         if wait_s is None:
             why = f"it ended {slot.quick_ends} times in a row within {self._policy.settled_after_s:.0f} s"
-            log.critical("slot.given_up", slot=slot.number, why=why)
+            log.critical("slot.given_up", slot=slot.number, why=why, wait_s=GIVEN_UP_WAIT_S)
         else:
             log.info("slot.starts_again", slot=slot.number, wait_s=wait_s)
 

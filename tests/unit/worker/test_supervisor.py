@@ -16,7 +16,7 @@ from scoring.worker.lifeline import Lifeline
 from scoring.worker.policy import Backoff
 from scoring.worker.slot import hold_slot, take_core
 from scoring.worker.stop import Stop
-from scoring.worker.supervisor import END_PATIENCE_S, HANG_MARGIN_S, RestartPolicy, Running, Supervisor
+from scoring.worker.supervisor import END_PATIENCE_S, GIVEN_UP_WAIT_S, HANG_MARGIN_S, RestartPolicy, Running, Supervisor
 from scoring.worker.systemd import Notifier, notifier
 from scoring.worker.watchdog import EXIT_AGAIN
 
@@ -133,6 +133,18 @@ def test_with_no_slot_left_it_ends_and_says_why_by_its_status(status: int, expec
     steps = [stage.ends(0, status), stage.ends(1, status), stage.passes(5), lambda: None]
     again = [] if status == 2 else [stage.ends(0, status), stage.ends(1, status), lambda: None, lambda: None]
     assert stage.run(*steps, *again, lambda: pytest.fail("it goes on")) == expected
+
+
+def test_a_slot_that_was_given_up_is_started_again_much_later_while_others_work() -> None:
+    stage = Stage(0, 1, policy=RestartPolicy(limit=0))
+    stage.run(
+        stage.ends(0, EXIT_AGAIN),
+        stage.passes(GIVEN_UP_WAIT_S / 2),
+        lambda: stage.started.append((-1, -1)),
+        stage.passes(GIVEN_UP_WAIT_S),
+        lambda: None,
+    )
+    assert stage.started == [(0, 0), (1, 0), (-1, -1), (0, 1)]
 
 
 def test_a_worker_whose_hot_thread_is_silent_is_killed_and_replaced() -> None:
