@@ -21,6 +21,8 @@ from scoring.lookups.rows import Row, as_rows
 
 TIME_TO_LIVE_S = 60.0
 CAPACITY_KEYS = 100_000
+# Of the lookups that versions had once, some are no longer asked: more than so many are forgotten with their answers.
+KEPT_LOOKUPS = 64
 # Whoever asked stops waiting earlier (``timeout_s`` of the lookup); the database is to stop working some time too.
 STATEMENT_TIMEOUT_MS = int(MAXIMUM_TIMEOUT_S * 1000)
 # Where an outage makes missing values or dead letters, how long the database is not asked again.
@@ -63,11 +65,11 @@ class SqlLookups:
         self._time_to_live_s = time_to_live_s
         self._capacity_keys = capacity_keys
         self._clock_s = clock_s
-        self._readers: dict[tuple[Asked, tuple[FieldType, ...]], _Reader] = {}
+        self._readers: OrderedDict[tuple[Asked, tuple[FieldType, ...]], _Reader] = OrderedDict()
 
     @property
     def queries(self) -> int:
-        """How many queries were sent so far."""
+        """How many queries were sent so far, for the lookups that are kept."""
         return sum(reader.queries for reader in self._readers.values())
 
     def resolve(self, schema: FeatureSchema, columns: Columns, rows: int) -> dict[str, Column]:
@@ -98,6 +100,9 @@ class SqlLookups:
             self._readers[key] = _Reader(
                 lookup, kinds, self._engines, self._time_to_live_s, self._capacity_keys, self._clock_s
             )
+            while len(self._readers) > KEPT_LOOKUPS:
+                self._readers.popitem(last=False)
+        self._readers.move_to_end(key)
         return self._readers[key]
 
 

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from scoring.worker.emit import Output
 from scoring.worker.policy import Remedy, remedy
 
 _POLL_S = 0.05
@@ -30,16 +29,15 @@ class Delivery(Protocol):
 
     The committer's thread makes those between ``check`` and ``commit``, the hot thread all others. Each returns within
     its timeout; one that does not hangs, and ends the process.
+
+    Attributes:
+        together: acknowledgements are produced together with the outputs, and not only once these were flushed.
     """
+
+    together: bool
 
     def begin(self, producer: Producer) -> None:
         """Before the first record of a micro-batch."""
-
-    def travelling(self, acknowledgements: Sequence[Output]) -> Sequence[Output]:
-        """The acknowledgements that are produced together with the outputs."""
-
-    def following(self, acknowledgements: Sequence[Output]) -> Sequence[Output]:
-        """Those that are produced after the outputs were flushed."""
 
     def check(self, producer: Producer) -> None:
         """After a flush: raise KafkaException where a record was not delivered."""
@@ -69,17 +67,11 @@ class Delivery(Protocol):
 class ExactlyOnce:
     """One transaction per micro-batch: outputs, acknowledgements and offsets become visible together or not at all."""
 
+    together = True  # so the swap's offset is exact, and an abort takes it back
+
     def begin(self, producer: Producer) -> None:
         """See ``Delivery``."""
         producer.begin_transaction()
-
-    def travelling(self, acknowledgements: Sequence[Output]) -> Sequence[Output]:
-        """All of them: so the swap's offset is exact, and an abort takes it back."""
-        return acknowledgements
-
-    def following(self, acknowledgements: Sequence[Output]) -> Sequence[Output]:  # noqa: ARG002
-        """None."""
-        return ()
 
     def check(self, producer: Producer) -> None:
         """Nothing: a record that was not delivered makes the commit fail."""
@@ -125,6 +117,8 @@ class AtLeastOnce:
         consumer: that member.
     """
 
+    together = False  # what they say must be on the broker before
+
     def __init__(self, make_consumer: Callable[[dict[str, Any]], Consumer]) -> None:
         self._undelivered: KafkaError | None = None
         self._refused: KafkaError | None = None
@@ -134,14 +128,6 @@ class AtLeastOnce:
     def begin(self, producer: Producer) -> None:  # noqa: ARG002
         """Forget what failed before: nothing of it is under way any more, and it is scored again."""
         self._undelivered = None
-
-    def travelling(self, acknowledgements: Sequence[Output]) -> Sequence[Output]:  # noqa: ARG002
-        """None."""
-        return ()
-
-    def following(self, acknowledgements: Sequence[Output]) -> Sequence[Output]:
-        """All of them: what they say must be on the broker before."""
-        return acknowledgements
 
     def report(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002
         """Note a record that the client gave up on; the client's delivery reports call this."""

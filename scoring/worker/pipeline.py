@@ -97,9 +97,9 @@ class Pipeline:
         Raises:
             BatchFailed, MustExit: the client refuses an acknowledgement.
         """
-        self.produce(transaction.producer, self._delivery.travelling(transaction.acknowledgements))
-        following = self._delivery.following(transaction.acknowledgements)
-        transaction = msgspec.structs.replace(transaction, acknowledgements=following)
+        if self._delivery.together:
+            self.produce(transaction.producer, transaction.acknowledgements)
+            transaction = msgspec.structs.replace(transaction, acknowledgements=())
         self._open = None
         self._submitted.append(transaction)
         self._unflushed = transaction

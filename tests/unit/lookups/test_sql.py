@@ -120,6 +120,17 @@ def test_only_what_is_missing_is_asked_for(database: Database, lookups: SqlLooku
     assert lookups.queries == 2
 
 
+def test_lookups_that_no_version_has_any_more_are_forgotten(
+    database: Database, lookups: SqlLookups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scoring.lookups.sql.KEPT_LOOKUPS", 2)
+    database.add("EWR", 1, 10.0)
+    versions = [schema(lag_s=float(lag)) for lag in range(5)]
+    for _ in range(2):
+        assert [temps(lookups, ("EWR", 2 * HOUR), using=version)[0] for version in versions] == [10.0] * 5
+    assert len(lookups._readers) == 2
+
+
 def test_an_answer_is_believed_for_its_time_to_live(database: Database, lookups: SqlLookups, clock: Clock) -> None:
     temps(lookups, ("EWR", 2 * HOUR))
     database.add("EWR", 1, 10.0)
