@@ -1,7 +1,7 @@
 """What a worker costs: the start, the memory, and a large bundle that arrives.
 
 starts   from the process's start to its first scored record, less the time that the broker takes to let it join the
-         group; with an empty cache (it fetches and tries the bundle) and with a full one (a restart)
+         group; with an empty cache (it fetches and tries the bundle), and with a full one after a kill and after a stop
 memory   resident, over many records at full speed with swaps going on, at the client's fetch limit that is told
 large    a bundle of 10,000 trees arrives under 2,000 records/s: the longest gap between two micro-batches meanwhile
 
@@ -35,18 +35,20 @@ CHUNK_RECORDS, CHUNK_SWAPS = 4_000_000, 100
 IN_FLIGHT = 200_000
 BURST_RECORDS = 5_000
 LARGE_TREES, LARGE_RATE = 10_000, 2_000
+# How the worker before ended; without one the cache is empty. A killed one's last transaction has to be aborted first.
+BEFORE = ("none", "killed", "stopped")
 PATIENCE_S = 120.0
 SAMPLE_S = 0.5
 
 
 def starts(ground: Ground, number: int) -> list[dict[str, Any]]:
-    """Start a worker on a backlog with an empty cache, kill it, and start it again."""
+    """Start a worker on a backlog with an empty cache; again after it was killed, and after it was stopped in order."""
     model = unique("flights")
     topics = Topics(input=INPUT, predictions=f"{model}.predictions", dead_letters=f"{model}.dead-letters")
     ground.create_for(topics)
     ground.notify(model, 1, 1, ground.register(ground.flights.parts, model, topics, 1))
     found = []
-    for cache in ("empty", "full"):
+    for before in BEFORE:
         ends = Ends(ground.bootstrap).of(topics.predictions)
         began_s = time.time()
         worker = ground.baton(model, model, maximum_batch_records=64)  # so that the backlog lasts
@@ -56,8 +58,8 @@ def starts(ground: Ground, number: int) -> list[dict[str, Any]]:
 
         first_s = scored_at_s(first_behind(ground.bootstrap, topics.predictions, ends, own))
         _await_memory(ground, model)
-        worker.kill()
-        found.append({"cache": cache, "round": number, **_start_times(worker, began_s, first_s)})
+        worker.stop() if before == "killed" else worker.kill()
+        found.append({"before": before, "round": number, **_start_times(worker, began_s, first_s)})
     ground.delete(topics.predictions, topics.dead_letters)
     return found
 
@@ -209,7 +211,7 @@ def run(options: argparse.Namespace, results: Results, flights: Flights) -> None
     with opened(flights) as ground:
         if "starts" in wanted:
             ground.preload(INPUT, BACKLOG)
-            for number in range(len(results.of(what="starts")) // 2, options.rounds):
+            for number in range(len(results.of(what="starts")) // len(BEFORE), options.rounds):
                 for found in starts(ground, number):
                     _tell(results, "starts", found)
         if "large" in wanted and not results.has(what="large"):
@@ -239,15 +241,17 @@ def _tell(results: Results, what: str, found: dict[str, Any]) -> None:
 def summary(results: Results) -> str:
     """Medians of the starts, memory over all chunks, the large bundle."""
     rows: list[tuple[object, ...]] = []
-    for cache in ("empty", "full"):
-        found = results.of(what="starts", cache=cache)
+    for before in BEFORE:
+        found = results.of(what="starts", before=before)
         if found:
             own, join, whole = (
                 statistics.median(line[name] for line in found)
                 for name in ("beside_the_join_s", "join_s", "first_scored_s")
             )
             note = f"{whole:.2f} s in all, {join:.2f} s of them the broker's join; median of {len(found)}"
-            rows.append((f"start to first scored record, cache {cache}", f"{own:.2f} s beside the join", note))
+            rows.append(
+                (f"start to first scored record, worker before: {before}", f"{own:.2f} s beside the join", note)
+            )
     chunks = results.of(what="memory")
     if chunks:
         early, late, highest = (max(line[name] for line in chunks) for name in ("early_mb", "late_mb", "highest_mb"))
