@@ -30,15 +30,19 @@ from scoring.contract.clock import from_epoch_ms, rfc3339
 from scoring.contract.digest import digest_of
 from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
 from scoring.contract.manifest import MANIFEST_FILE, Manifest
+from scoring.contract.manifest_rules import MAXIMUM_BUNDLE_BYTES, MAXIMUM_FILES
 from scoring.registry.address import artifact_location, checked_name, checked_version, require_no_alias, shown
 from scoring.registry.files import appearing, copy_files, read_manifest
 from scoring.registry.port import DIGEST_TAG, VersionInfo
+from scoring.scorer.bundle import MAXIMUM_MANIFEST_BYTES
 
 LOADER_MODULE = "scoring.registry.pyfunc"
 # Tag of ``register`` that names an MLflow run; the version then belongs to it.
 RUN_TAG = "baton.mlflow_run"
 # Name of the bundle's folder below ``data/`` of the model version.
 BUNDLE_FOLDER = "bundle"
+# What MLflow may put beside the bundle's own files, the manifest and folders among it.
+SURROUNDING_FILES = 16
 # Finds the MLflow run of a pipeline run and its evidence again.
 RUN_KEY_TAG = "baton.run_key"
 # MLflow's own defaults keep a caller waiting for minutes behind a server that is away, draw progress bars, and print
@@ -97,6 +101,7 @@ class MlflowRegistry:
         with self._session(), tempfile.TemporaryDirectory(prefix="baton-fetch-") as scratch:
             info = self._require(model, version)
             stored = self._client.get_model_version_download_uri(model, version)
+            self._require_room_enough(f"{stored}/data", f"version {version} of {model}")
             mlflow.artifacts.download_artifacts(
                 artifact_uri=f"{stored}/data", dst_path=scratch, tracking_uri=self._uri, registry_uri=self._uri
             )
@@ -112,6 +117,27 @@ class MlflowRegistry:
                     copy_files(found[0], staging)
             except FileExistsError:
                 return
+
+    def _require_room_enough(self, stored: str, what: str) -> None:
+        """Nothing is downloaded that is too large for a bundle, as far as the store says how large it is.
+
+        Raises:
+            BundleRejected: it holds too many files or too many bytes.
+        """
+        store = get_artifact_repository(stored, tracking_uri=self._uri, registry_uri=self._uri)
+        folders: list[str | None] = [None]
+        entries = size_bytes = 0
+        room_bytes = MAXIMUM_BUNDLE_BYTES + MAXIMUM_MANIFEST_BYTES
+        while folders:
+            for found in store.list_artifacts(folders.pop()):
+                entries, size_bytes = entries + 1, size_bytes + (found.file_size or 0)
+                if found.is_dir:
+                    folders.append(found.path)
+            if entries > MAXIMUM_FILES + SURROUNDING_FILES or size_bytes > room_bytes:
+                raise BundleRejected(
+                    f"{what}: {entries} files or folders and {size_bytes} bytes, at most {MAXIMUM_FILES} files and "
+                    f"{MAXIMUM_BUNDLE_BYTES} bytes are allowed"
+                )
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point ``alias`` at ``version``."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from scoring.contract.errors import BundleRejected
 from scoring.registry.mlflow_registry import RUN_TAG, MlflowRegistry
 from tests.support.bundles import make_bundle
 
@@ -80,3 +81,18 @@ def test_a_run_that_a_person_turned_down_is_marked_with_the_name_and_the_reason(
         "baton.sentence": "rejected by ada: no",
         "baton.refused_by": "ada",
     }
+
+
+@pytest.mark.parametrize(("limit", "to"), [("MAXIMUM_BUNDLE_BYTES", -(2**30)), ("MAXIMUM_FILES", -14)])
+def test_what_is_too_large_for_a_bundle_is_not_downloaded(
+    empty_mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, to: int
+) -> None:
+    shutil.copy(empty_mlflow_database, tmp_path / "mlflow.db")
+    registry = MlflowRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    make_bundle(tmp_path / "made", 1)
+    version = registry.register("small", tmp_path / "made", {})
+    monkeypatch.setattr(f"scoring.registry.mlflow_registry.{limit}", to)
+    monkeypatch.setattr("mlflow.artifacts.download_artifacts", lambda **_: pytest.fail("it was downloaded"))
+    with pytest.raises(BundleRejected, match=r"version 1 of small: \d+ files or folders and \d+ bytes, at most"):
+        registry.fetch("small", version, tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
