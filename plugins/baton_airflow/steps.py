@@ -47,6 +47,8 @@ RESULT = "result"
 VERDICTS = "verdicts"
 """XCom key of the gates' verdicts: a list of gate, judgement, sentence, value, limit."""
 RETURNED = "return_value"
+FORESEEN = "foreseen"
+"""XCom key of the refusal that needs no person's answer."""
 
 GATES, REGISTER, APPROVE, PROMOTE = "gates", "register", "approve", "promote"
 ANNOUNCE, WAIT, REFUSED = "announce", "wait_for_workers", "refused"
@@ -134,7 +136,19 @@ class Steps:
         )
         self._hand_on(RESULT, _json(registered))
         # After a red gate the promotion is not skipped, which would end the run green: it fails with its upstream.
-        return self._decides() if judged.accepted or judged.red else REFUSED
+        if not judged.accepted and not judged.red:
+            return REFUSED
+        return self._asks(request, settings, judged, registered) if self._definition.approval else PROMOTE
+
+    def _asks(self, request: RunRequest, settings: Settings, judged: Gated, registered: Registered) -> str:
+        """The task that asks a person, who is not asked for what the ledger refuses whatever is said."""
+        foreseen = pipeline.foresee(self._definition, request, settings, judged, registered)
+        if foreseen is None:
+            return APPROVE
+        self._hand_on(FORESEEN, _json(foreseen))
+        if foreseen.red:
+            raise AirflowFailException(str(foreseen.refused))
+        return REFUSED
 
     def question(self, gated: Json, evaluated: Json, registered: Json) -> tuple[str, str]:
         """What the person who approves is asked: a headline, and the evidence as Markdown."""
@@ -209,7 +223,7 @@ class Steps:
         return _json(why)
 
     def _why_refused(self) -> Refused:
-        promoted = _maybe(Promoted, self._handed_on(PROMOTE))
+        promoted = _maybe(Promoted, self._handed_on(PROMOTE) or self._handed_on(REGISTER, FORESEEN))
         if promoted is not None and promoted.refused is not None:
             return Refused(refusals=(promoted.refusal or "",), sentence=promoted.refused)
         answered = _maybe(Answered, self._handed_on(APPROVE))
@@ -219,10 +233,6 @@ class Steps:
         gated = from_json(Gated, self._handed_on(GATES, RETURNED))
         against = tuple(verdict.gate for verdict in gated.verdicts if verdict.judgement is Judgement.FAIL)
         return Refused(refusals=against, sentence=gated.sentence)
-
-    def _decides(self) -> str:
-        """The task that follows an accepted candidate."""
-        return APPROVE if self._definition.approval else PROMOTE
 
     def _asked(self) -> tuple[RunRequest, Settings]:
         context = self._context()

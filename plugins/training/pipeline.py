@@ -156,6 +156,19 @@ def promote(
     return run(definition, request, settings, gated, registered, answered)
 
 
+def foresee(
+    definition: ModelDefinition, request: RunRequest, settings: Settings, gated: Gated, registered: Registered
+) -> Promoted | None:
+    """Why the ledger would refuse an accepted candidate now; None where it would not. Nothing is decided.
+
+    Raises:
+        Unavailable: the ledger cannot be reached.
+    """
+    from training.promote import foresee as run
+
+    return run(definition, request, settings, gated, registered)
+
+
 def record_refusal(settings: Settings, registry_run: str, refused: Refused) -> None:
     """Say in the registry's run of an accepted candidate why it was not promoted after all.
 

@@ -51,6 +51,22 @@ def promote(
     )
 
 
+def foresee(
+    definition: ModelDefinition, request: RunRequest, settings: Settings, gated: Gated, registered: Registered
+) -> Promoted | None:
+    """Why the ledger would refuse the candidate now, whatever a person says (see ``training.pipeline``)."""
+    version, digest = registered.version, registered.manifest_digest
+    if not gated.accepted or version is None or digest is None:
+        return None
+    try:
+        Ledger.open(settings.need_ledger_url()).foresee(
+            _proposal(definition, request, gated, version, digest, answered=None)
+        )
+    except DecisionRefused as error:
+        return _refused(definition, request, version, digest, refusal_of(error), str(error))
+    return None
+
+
 def announce(
     definition: ModelDefinition, request: RunRequest, settings: Settings, promoted: Promoted
 ) -> Announced | None:

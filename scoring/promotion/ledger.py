@@ -105,11 +105,21 @@ class Ledger:
             # The unique key found a decision that was not there when this transaction read.
             return self._after_conflict(proposal, error)
 
+    def foresee(self, proposal: Proposal) -> None:
+        """Hold a decision against the rules as they stand now, and decide nothing; a retry's own entry is no obstacle.
+
+        Raises:
+            DecisionRefused: ``decide`` would refuse it.
+        """
+        with reading(self._engine) as connection:
+            past = _all(connection, proposal.model)
+        if _made(past, proposal) is None:
+            check(past, proposal)
+
     def _decide(self, connection: sa.Connection, proposal: Proposal) -> LedgerEntry:
         # Read once: between two queries a twin of this task could decide, and would then look like somebody else.
         past = _all(connection, proposal.model)
-        made = (proposal.run_id, proposal.manifest_digest)
-        known = next((entry for entry in past if (entry.run_id, entry.candidate_id) == made), None)
+        known = _made(past, proposal)
         if known is not None:
             return _same_decision(known, proposal)
         check(past, proposal)
@@ -144,6 +154,12 @@ def _all(connection: sa.Connection, model: str) -> list[LedgerEntry]:
 def _made_by(connection: sa.Connection, model: str, run_id: str, candidate_id: str) -> LedgerEntry | None:
     wanted = (entries.c.run_id == run_id) & (entries.c.candidate_id == candidate_id)
     return _first(connection, _of(model).where(wanted))
+
+
+def _made(past: list[LedgerEntry], proposal: Proposal) -> LedgerEntry | None:
+    """The entry that the same run made for the same candidate."""
+    made = (proposal.run_id, proposal.manifest_digest)
+    return next((entry for entry in past if (entry.run_id, entry.candidate_id) == made), None)
 
 
 def _same_decision(known: LedgerEntry, proposal: Proposal) -> LedgerEntry:

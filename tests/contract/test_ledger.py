@@ -120,6 +120,15 @@ def test_a_retry_returns_its_entry_even_when_that_was_rolled_back_since(ledger: 
     assert (head.sequence, head.version) == (3, "1")
 
 
+def test_what_would_be_refused_is_foreseen_and_nothing_is_decided(ledger: Ledger) -> None:
+    first = ledger.decide(proposal("1", run_id="run"))
+    ledger.foresee(proposal("1", run_id="run"))
+    ledger.foresee(proposal("2", parent=1))
+    with pytest.raises(LostRace):
+        ledger.foresee(proposal("2"))
+    assert ledger.entries("small") == [first]
+
+
 def test_a_rolled_back_version_is_promoted_by_another_run_only_by_force(ledger: Ledger) -> None:
     ledger.decide(proposal("1"))
     ledger.decide(proposal("2", parent=1))

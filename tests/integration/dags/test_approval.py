@@ -148,6 +148,25 @@ def test_nobody_is_asked_about_a_candidate_that_the_gates_refused(run: wiring.Ru
     assert (found["approve"], found["promote"], found["refused"]) == ("skipped", "skipped", "success")
 
 
+@pytest.mark.parametrize("red", [False, True])
+def test_nobody_is_asked_for_what_the_ledger_refuses_whatever_is_said(
+    run: wiring.Run, asking: ModelDefinition, recorded: list[results.Refused], red: bool
+) -> None:
+    foreseen = results.Promoted(
+        model="fare", sequence=None, version="1", refused="older data", refusal="older-interval", red=red
+    )
+    ended = run({"foresee": foreseen, "promote": AssertionError("must not run")}, definition=asking)
+    found = wiring.states(ended)
+    if red:
+        assert ended.state == "failed"
+        assert (found["register"], found["approve"], found["refused"]) == ("failed", *["upstream_failed"] * 2)
+    else:
+        assert ended.state == "success"
+        assert (found["approve"], found["promote"], found["refused"]) == ("skipped", "skipped", "success")
+        assert wiring.why(ended)["refusals"] == ["older-interval"]
+        assert [refused.sentence for refused in recorded] == ["older data"]
+
+
 def test_nobody_is_asked_after_a_red_gate_and_the_run_ends_red(run: wiring.Run, asking: ModelDefinition) -> None:
     refused = results.Gated(verdicts=(wiring.DAMAGED,), sentence="refused by data", red=True, parent=0)
     ended = run({"gates": refused}, definition=asking)

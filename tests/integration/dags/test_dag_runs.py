@@ -58,6 +58,7 @@ def sound() -> dict[str, Any]:
         ),
         "gates": results.Gated(verdicts=(GOOD,), sentence="accepted: every gate passes", red=False, parent=0),
         "register": results.Registered(version="1", manifest_digest=DIGEST, bundle="/bundle", registry_run="r"),
+        "foresee": None,
         "promote": results.Promoted(model="fare", sequence=1, version="1", manifest_digest=DIGEST),
         "announce": results.Announced(sequence=1, version="1"),
         "wait": results.Waited(state="converged", green=True, sentence="every worker is live on 1"),

@@ -16,7 +16,7 @@ from scoring.settings import Settings
 from tests.support.decisions import proposal
 from tests.support.training import definition, request
 from training.definition import Approval, ModelDefinition
-from training.promote import promote
+from training.promote import foresee, promote
 from training.refusals import GREEN, GREEN_GATES, Refusal, ends_green, refusal_of
 from training.results import Answered, Gated, Promoted, Registered
 
@@ -120,6 +120,16 @@ def test_without_a_persons_approval_of_this_very_candidate_nothing_is_decided(
     promoted = decided(settings, ASKING, answered)
     assert (promoted.sequence, promoted.refusal, promoted.red) == (None, refusal, red)
     assert head(settings) is None
+
+
+def test_a_refusal_of_the_ledger_is_foreseen_before_anybody_is_asked(settings: Settings) -> None:
+    assert foresee(ASKING, request(), settings, GATED, REGISTERED) is None
+    assert head(settings) is None
+    decided(settings, ASKING, yes())
+    other = Registered(version="2", manifest_digest=OTHER, bundle="/bundle", registry_run=None)
+    found = foresee(ASKING, request(run_id="another"), settings, GATED, other)
+    assert found is not None
+    assert (found.refusal, found.red, found.sequence) == ("lost-race", False, None)
 
 
 def test_force_does_not_stand_in_for_an_approval(settings: Settings) -> None:
