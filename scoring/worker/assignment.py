@@ -5,8 +5,9 @@ bundle is live here on at least that sequence; admission seeks to the committed 
 before are dropped without harm.
 """
 
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -21,6 +22,8 @@ from scoring.worker.policy import BatchFailed
 ADMISSION_TIMEOUT_S = 0.2
 # How long an acknowledgement on an idle topic waits for the group's assignment, so that it can name its offsets.
 JOIN_PATIENCE_S = 5.0
+# How long a new subscription waits for the one before to be taken back.
+LEAVING_PATIENCE_S = 5.0
 # Committed offsets that cannot be read so often in a row are no longer just somebody's open transaction.
 TRIES_BEFORE_WARNING = 40
 # How long the next try waits at the most: for all that one question was about, and for one partition by itself.
@@ -60,13 +63,14 @@ class Assignment:
         self._refused = refused
         self._subscribed: list[str] = []
         self._subscribed_at_s = 0.0
+        self._left_at_s = -math.inf
         self._admit_at_s = 0.0
         self.partitions = Partitions()
 
     def subscribe(self) -> None:
         """Read the topics of the models that can be scored here, and no others (protocol A.9)."""
         topics = self._models.topics()
-        if topics == self._subscribed:
+        if topics == self._subscribed or self._is_leaving():
             return
         log.info("topics.subscribed", topics=topics)
         self._subscribed, self._subscribed_at_s = topics, time.monotonic()
@@ -77,6 +81,24 @@ class Assignment:
             )
         else:
             self._consumer.unsubscribe()
+
+    @property
+    def subscribed(self) -> Sequence[str]:
+        """The topics that are read here."""
+        return self._subscribed
+
+    def ask_again(self, orphans: Collection[Place]) -> None:
+        """Begin a rebalance for partitions that are nobody's: put down what is here, and subscribe anew.
+
+        Subscribing to the same topics again begins none.
+        """
+        log.error("partitions.orphaned", partitions=sorted(f"{topic}/{number}" for topic, number in orphans))
+        self._consumer.unsubscribe()
+        self._subscribed, self._left_at_s = [], time.monotonic()
+
+    def _is_leaving(self) -> bool:
+        """Whether the client has yet to take the partitions away; where it never says so, that is not waited for."""
+        return bool(self.partitions.all()) and time.monotonic() - self._left_at_s < LEAVING_PATIENCE_S
 
     def complete(self, topic: str) -> bool:
         """Whether offsets can be named for a topic that is idle: those of its partitions are known, or too slow."""

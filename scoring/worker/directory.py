@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import ConsumerGroupState, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
 
 from scoring.contract.errors import ConfigurationError, Unavailable
@@ -15,6 +15,7 @@ from scoring.contract.manifest import Topics
 from scoring.lookups.port import LookupSource
 from scoring.scorer.scorer import Scorer
 from scoring.topics import Deviation, check_topics
+from scoring.worker.orphans import Group
 from scoring.worker.partitions import Place
 
 TIMEOUT_S = 2.0
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 
 class TopicDirectory:
-    """Asks the broker; used by the hot thread (ids, at assignment) and those of fetching (checks) and ends."""
+    """Asks the broker; used by the hot thread (ids, at assignment) and those of fetching (checks), ends and orphans."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
@@ -60,6 +61,28 @@ class TopicDirectory:
             return {(at.topic, at.partition): answer.result(TIMEOUT_S).offset for at, answer in asked.items()}
         except (KafkaException, TimeoutError) as error:
             raise Unavailable(f"the ends of partitions cannot be read: {error}") from error
+
+    def group(self, name: str, topics: Collection[str]) -> Group:
+        """A consumer group's assignment, and how many partitions some topics have.
+
+        Raises:
+            Unavailable: the broker does not answer now.
+        """
+        try:
+            described = self._admin.describe_consumer_groups([name], request_timeout=TIMEOUT_S)[name].result(TIMEOUT_S)
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"group {name}: it cannot be described: {error}") from error
+        return Group(
+            stable=described.state == ConsumerGroupState.STABLE,
+            members={
+                member.group_instance_id or member.member_id: frozenset(
+                    (place.topic, place.partition)
+                    for place in (member.assignment.topic_partitions if member.assignment else ())
+                )
+                for member in described.members
+            },
+            partitions={topic: self.partitions(topic) for topic in topics},
+        )
 
     def _described(self, topic: str) -> TopicDescription:
         described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=TIMEOUT_S)

@@ -31,6 +31,7 @@ from scoring.worker.intake import Batch, take
 from scoring.worker.lag import Lags
 from scoring.worker.metrics import CONSUME, PRODUCE, Metrics, Tally, tally
 from scoring.worker.models import Active, ModelTable, Pending
+from scoring.worker.orphans import Group, Orphans
 from scoring.worker.partitions import Partition, Pause, Place
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import Backoff, BatchFailed, MustExit, because
@@ -56,6 +57,7 @@ class Loop:
         beat: called at each turn.
         metrics: where everything is counted and timed.
         ends: how far partitions reach that wait here.
+        orphans: partitions that the group has left to nobody.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Loop:
         beat: Callable[[], None] = lambda: None,
         metrics: Metrics | None = None,
         ends: Ends | None = None,
+        orphans: Orphans | None = None,
     ) -> None:
         self._consumer = consumer
         self._pipeline = pipeline
@@ -88,6 +91,7 @@ class Loop:
         self._beat = beat
         self._metrics = metrics or Metrics()
         self._ends = ends or Ends(lambda _: {})
+        self._orphans = orphans or Orphans(lambda _: Group(stable=True, members={}, partitions={}), worker)
         self._garbage = Garbage()
         self._lags = Lags()
         self._models = ModelTable()
@@ -265,6 +269,8 @@ class Loop:
         self._settle()
         self._take_in()
         self._assignment.subscribe()
+        if orphans := self._orphans.take():
+            self._assignment.ask_again(orphans)
         self._assignment.admit()
         self._publish_status()
 
@@ -353,6 +359,7 @@ class Loop:
         now_s = time.monotonic()
         if now_s >= self._status_at_s:
             self._status_at_s = now_s + STATUS_INTERVAL_S
+            self._orphans.topics = self._assignment.subscribed
             self._ends.waiting = [(p.topic, p.partition) for p in self._partitions.waiting()]
             lags = self._lags.measure(self._partitions.all(), self._end)
             self.status = statuses(self._models, self._partitions, lags)

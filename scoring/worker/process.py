@@ -37,6 +37,7 @@ from scoring.worker.follower import Follower
 from scoring.worker.heartbeat import HeartbeatSender
 from scoring.worker.loop import Loop
 from scoring.worker.metrics import Metrics
+from scoring.worker.orphans import Orphans
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import Backoff, Remedy, kafka_error, remedy
 from scoring.worker.slot import Held, hold_slot, take_core
@@ -104,6 +105,7 @@ class _Worker:
         consumer, self._delivery, self._producers = _delivery(settings, made)
         self._pipeline = Pipeline(self._producers, self._delivery, stop.overdue, self._watchdog.beat, metrics.timed)
         self._ends = Ends(directory.ends)
+        self._orphans = _orphans(settings, directory)
         self._loop = Loop(
             consumer=consumer,
             pipeline=self._pipeline,
@@ -116,6 +118,7 @@ class _Worker:
             beat=self._watchdog.beat,
             metrics=metrics,
             ends=self._ends,
+            orphans=self._orphans,
             keyring=keyring,
             worker=worker,
             instance=instance,
@@ -163,6 +166,7 @@ class _Worker:
             self._pipeline.start()
             self._heartbeat.start()
             self._ends.start()
+            self._orphans.start()
             self._loop.run()
         finally:
             self._fetch_process.close()  # it would else outlive this process
@@ -173,6 +177,7 @@ class _Worker:
         self._follower.stop()
         self._fetching.stop()
         self._ends.stop()
+        self._orphans.stop()
         self._pipeline.close()
         self._loop.close()
         self._topic_lookups.close()
@@ -220,6 +225,11 @@ def _fetching(
         trial=fetch_process.try_bundle,
         check=Surroundings(directory, _lookups(settings, topic_lookups)).check,
     )
+
+
+def _orphans(settings: Settings, directory: TopicDirectory) -> Orphans:
+    member = consumer_settings(settings)
+    return Orphans(partial(directory.group, member["group.id"]), member["group.instance.id"])
 
 
 def _fetch_process(settings: Settings, cores: frozenset[int]) -> FetchProcess:

@@ -4,6 +4,9 @@ import random
 import time
 from typing import Any
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
 from tests.faults.daemon.crew import Crew
 from tests.faults.daemon.field import Field
 from tests.faults.daemon.points import hot_plans
@@ -14,6 +17,7 @@ from tests.faults.daemon.stage import Stage
 BROKER_KILLS = 5
 NETWORK_FAULTS = 8
 RECOVERY_TIMEOUT_S = 60.0
+BROKER_TIMEOUT_S = 120.0
 
 
 def broker_round(stage: Stage, number: int, seed: int, *, kills: int = BROKER_KILLS) -> dict[str, Any]:
@@ -30,10 +34,12 @@ def broker_round(stage: Stage, number: int, seed: int, *, kills: int = BROKER_KI
             _kill_broker(stage, crew, chooser, planned=kill % 2 == 0)
             pause(crew, chooser.choice((0.0, 0.5, 2.0, 6.0)), fed=False)
             stage.broker.start()
+            _await_leaders(stage, crew)
             recoveries.append(crew.wait_for_progress(RECOVERY_TIMEOUT_S, "after the broker came back"))
         stage.broker.suspend()
         pause(crew, chooser.choice((1.5, 4.0, 7.0)), fed=False)
         stage.broker.resume()
+        _await_leaders(stage, crew)
         recoveries.append(crew.wait_for_progress(RECOVERY_TIMEOUT_S, "after the broker was frozen"))
         crew.close()
         found = result(field, reader, crew, started)
@@ -95,6 +101,20 @@ def _live(field: Field, reader: Reader, chooser: random.Random) -> Crew:
     crew.wait_for_progress(RECOVERY_TIMEOUT_S, "at the start")
     reader.reset_gap()
     return crew
+
+
+def _await_leaders(stage: Stage, crew: Crew) -> None:
+    """A broker that came back serves nobody until its controller believes in it: that is not the workers' time."""
+    admin = AdminClient({"bootstrap.servers": stage.broker.bootstrap, "log_level": 0})
+
+    def led() -> bool:
+        try:
+            topics = admin.list_topics(timeout=1.0).topics.values()
+        except KafkaException:
+            return False
+        return all(partition.leader >= 0 for topic in topics for partition in topic.partitions.values())
+
+    crew.wait(led, BROKER_TIMEOUT_S, lambda: "the broker never served all partitions again")
 
 
 def _kill_broker(stage: Stage, crew: Crew, chooser: random.Random, *, planned: bool) -> None:

@@ -253,3 +253,19 @@ def test_two_models_of_different_shape_live_in_one_worker_and_are_swapped_alone(
     assert {p["sequence"] for p in ground.predictions(topics.predictions)} == {1}
     assert {p["score"] for p in ground.predictions(topics.predictions)} == {1.75}
     assert {p["sequence"] for p in ground.predictions()} == {1, 2}
+
+
+def test_partitions_that_a_death_within_a_rebalance_left_to_nobody_are_scored_soon(ground: Ground) -> None:
+    ground.variables["BATON_SESSION_TIMEOUT_MS"] = "45000"  # as usual: the one that died is not missed
+    ground.promote(1)
+    first = ground.start(plan={"point": "revoke.before", "count": 1})
+    ground.wait_for_state("live", sequence=1)
+    ground.feed(40)
+    ground.wait_until_done()
+    ground.start(1)
+    assert ground.wait_for_exit(first, 60) == -signal.SIGKILL
+    ground.start()
+    ground.feed(400)
+    ground.wait_until_done(90)
+    assert any("partitions.orphaned" in ground.log_of(slot) for slot in (0, 1))
+    assert examine(ground, score_of).faultless

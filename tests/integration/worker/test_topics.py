@@ -1,6 +1,7 @@
 """Topics that are not as they must be: the worker says so, scores nothing wrongly, and goes on when they are mended."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -159,6 +160,10 @@ def test_a_model_that_the_deployment_does_not_list_is_not_scored(ground: Ground)
     assert ground.outcomes() == []
 
 
+def _has_predictions(ground: Ground, at_least: int) -> bool:
+    return len(ground.predictions()) >= at_least
+
+
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
 def test_a_topic_that_refuses_predictions_does_not_keep_the_other_models_waiting(ground: Ground, delivery: str) -> None:
     other = f"{ground.model}_other"
@@ -173,9 +178,9 @@ def test_a_topic_that_refuses_predictions_does_not_keep_the_other_models_waiting
     ground.set(topics.predictions, "max.message.bytes", "100")
     for number in range(40):
         ground.send(topics.input, msgspec.json.encode(small_record(number)), b"k", None)
-    for round_of_records in range(2):
+    for sent in (400, 800):
         ground.feed(400)
-        wait_until(lambda sent=400 * (round_of_records + 1): len(ground.predictions()) >= sent, 60, "the model waits")
+        wait_until(partial(_has_predictions, ground, sent), 60, "the model waits for the other one")
     ground.wait_for_log("topic.apart")
     assert ground.predictions(topics.predictions) == []
     ground.set(topics.predictions, "max.message.bytes", str(OUTPUT_MAXIMUM_BYTES))

@@ -575,6 +575,24 @@ def test_retiring_one_model_does_not_disturb_the_other(stage: Stage) -> None:
     assert stage.everything_is_scored_once(8, "other")
 
 
+def test_partitions_that_are_nobodys_are_asked_for_by_subscribing_anew(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.feed(12)
+        stage.broker.feed([], partition=1)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 12)
+        stage.loop._orphans._due = frozenset({("small.input", 1)})
+        yield from stage.until(lambda: "consumer.unsubscribe" in stage.broker.calls)
+        stage.feed(12)
+        stage.feed(4, partition=1)
+        yield from stage.until(lambda: len(stage.predictions()) == 28)
+
+    stage.play(script)
+    calls = [call for call in stage.broker.calls if "subscribe" in call]
+    assert calls == ["consumer.subscribe small.input", "consumer.unsubscribe", "consumer.subscribe small.input"]
+    assert [offset for partition, offset, _ in stage.predictions() if partition == 0] == list(range(24))
+
+
 # --- one model whose transactions fail -----------------------------------------------------------------------------
 
 
