@@ -8,7 +8,7 @@ import numpy as np
 
 from scoring.contract.encoder import Columns, Floats
 from scoring.contract.features import FeatureSchema, FieldType, FrozenLookup
-from scoring.contract.golden import GoldenRow, Value
+from scoring.contract.golden import GoldenRow, Score, Value
 from training.messages import encode_message
 from training.rows import missing
 
@@ -28,11 +28,15 @@ def golden_rows(schema: FeatureSchema, columns: Columns, estimator: Floats, comp
         GoldenRow(
             message=encode_message(schema.fields, {field.name: columns[field.name][place] for field in schema.fields}),
             lookups=_lookups(schema, columns, place),
-            estimator=float(estimator[place]),
-            compiled=float(compiled[place]),
+            estimator=_score(estimator, place),
+            compiled=_score(compiled, place),
         )
         for place in _places(columns, len(compiled))
     )
+
+
+def _score(scores: Floats, place: int) -> Score:
+    return float(scores[place]) if scores.ndim == 1 else tuple(scores[place].tolist())
 
 
 def _places(columns: Columns, rows: int) -> list[int]:

@@ -8,13 +8,12 @@ from typing import BinaryIO
 
 import click
 import msgspec
-import numpy as np
 
 from scoring.contract.encoder import Column
 from scoring.lookups.sql import SqlLookups
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.golden import check_golden
-from scoring.scorer.scorer import Scorer, lookup_columns
+from scoring.scorer.scorer import Scorer, described, lookup_columns
 from scoring.settings import read_settings
 
 BATCH_RECORDS = 2048
@@ -34,7 +33,8 @@ BATCH_RECORDS = 2048
 def command(bundle: Path, records: BinaryIO, *, without_lookups: bool) -> None:
     """Score RECORDS (JSON, one a line) with the BUNDLE in a folder.
 
-    Writes one JSON line per record, in order: the score and the decision, or the reason why it cannot be scored.
+    Writes one JSON line per record, in order: the score and the decision, of several classes also the label and the
+    probabilities, or the reason why it cannot be scored.
     Exit status 1 when a record could not be scored.
     """
     scorer = Scorer(open_bundle(bundle))
@@ -60,7 +60,10 @@ def _score(scorer: Scorer, lookups: SqlLookups | None, lines: list[bytes]) -> It
     documents: dict[int, dict[str, object]] = {
         failure.index: {"reason": failure.reason.value, "detail": failure.detail} for failure in decoded.failures
     }
-    for place, (row, score) in enumerate(zip(decoded.rows, scores.tolist(), strict=True)):
-        documents[row] = {"score": score, "decision": None if decisions is None else bool(np.asarray(decisions)[place])}
+    decided = [None] * len(decoded.rows) if decisions is None else decisions.tolist()
+    for row, score, decision in zip(
+        decoded.rows, described(scorer.manifest.output.classes, scores), decided, strict=True
+    ):
+        documents[row] = {**score, "decision": decision}
     for index in range(len(lines)):
         yield documents[index]

@@ -126,6 +126,8 @@ def _manifest_lines(manifest: Manifest) -> Iterator[str]:
     data, schema = manifest.snapshot, manifest.schema
     refitted = "refitted on the holdout" if data.refitted_on_holdout else "not refitted on the holdout"
     yield f"  estimator: {manifest.estimator}"
+    if manifest.output.classes:
+        yield f"  classes: {', '.join(manifest.output.classes)}"
     yield f"  features: {len(schema.features)} from {len(schema.fields)} fields and {len(schema.lookups)} lookups"
     yield f"  data: {rfc3339(data.start)} to {rfc3339(data.end)}, snapshot {data.sha256}"
     yield (

@@ -9,6 +9,8 @@ from scoring.contract.errors import BundleRejected
 from scoring.contract.strict import require_unique_keys
 
 Value = float | str | bool | None
+# What a model gives for a record: one number, or the probability of each class.
+Score = float | tuple[float, ...]
 # Far more than a pipeline writes; all of them are scored at once, beside the running model.
 MAXIMUM_ROWS = 4_096
 
@@ -19,14 +21,15 @@ class GoldenRow(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         message: the input message's bytes (base64 in JSON).
         lookups: what was looked up for it: values by field, by lookup. Times as seconds since 1970.
-        estimator: the estimator's output for the same row of the warehouse.
+        estimator: the estimator's output for the same row of the warehouse; of a model of several classes their
+            probabilities, in the order of the manifest's classes.
         compiled: the compiled model's output, bit for bit.
     """
 
     message: bytes
     lookups: Mapping[str, Mapping[str, Value]] = {}
-    estimator: float
-    compiled: float
+    estimator: Score
+    compiled: Score
 
 
 decodable(tuple[GoldenRow, ...])

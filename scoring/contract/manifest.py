@@ -17,7 +17,10 @@ from scoring.contract.notice import ModelName
 from scoring.contract.strict import require_unique_keys
 from scoring.contract.verdict import Verdict
 
-FORMAT = 1
+FORMAT = 2
+"""What is written here. Format 2 added models of several classes; what else it knows, format 1 has as well."""
+FORMATS = (1, FORMAT)
+"""What is read here."""
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
 GOLDEN_FILE = "golden.json"
@@ -29,13 +32,20 @@ class Task(StrEnum):
 
     BINARY = "binary"
     REGRESSION = "regression"
+    MULTICLASS = "multiclass"
 
 
 class Link(StrEnum):
-    """What turns the graph's raw output into the score. The sigmoid runs outside the graph, in float64."""
+    """What turns the graph's raw output into the score. All but the identity run outside the graph, in float64.
+
+    Both kinds of softmax subtract the largest of a row, and divide its exponentials by their sum: ``softmax`` adds them
+    up as numpy adds up a row, ``ordered-softmax`` one after the other, which from 8 classes on is another order.
+    """
 
     IDENTITY = "identity"
     SIGMOID = "sigmoid"
+    SOFTMAX = "softmax"
+    ORDERED_SOFTMAX = "ordered-softmax"
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +54,11 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         input_name, output_name: names in the ONNX graph.
         input_type: ``double`` or ``float``, the element type of the graph's input.
-        column: which column of a two-dimensional output is the score.
+        column: which column of a two-dimensional output is the score; of several classes all columns are.
         threshold: the decision is ``score >= threshold``; None means that there is no decision.
         exact: the compiled model equals the estimator bit for bit (tree ensembles).
         tolerance: largest absolute difference between compiled and estimator that the golden rows allow; 0 if exact.
+        classes: their names in the order of the graph's columns; empty but for a model of several classes.
     """
 
     task: Task
@@ -59,6 +70,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     exact: bool = False
     tolerance: float = 0.0
+    classes: tuple[str, ...] = ()
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,8 +164,9 @@ def decode_manifest(content: bytes) -> Manifest:
     """
     try:
         found = msgspec.json.decode(content, type=_Format).format
-        if found != FORMAT:
-            raise BundleRejected(f"manifest: format {found} is unknown here (known: {FORMAT}); upgrade this worker")
+        if found not in FORMATS:
+            known = ", ".join(map(str, FORMATS))
+            raise BundleRejected(f"manifest: format {found} is unknown here (known: {known}); upgrade this worker")
         manifest = msgspec.json.decode(content, type=Manifest)
         require_unique_keys(content)
     except (msgspec.MsgspecError, ConfigurationError, RecursionError, ValueError) as error:

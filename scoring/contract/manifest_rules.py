@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from scoring.contract.features import Category
@@ -15,6 +15,13 @@ MAXIMUM_BUNDLE_BYTES = 2 * 2**30
 MAXIMUM_COLUMNS = 10_000
 # How far a compiled probability may lie from the estimator's: with more, the golden rows would show nothing.
 MAXIMUM_PROBABILITY_TOLERANCE = 0.01
+# With two classes, a model is binary; with more, a prediction would hold thousands of numbers.
+CLASSES = (3, 100)
+MAXIMUM_CLASS_CHARACTERS = 200
+
+# Older workers do not know what this format added.
+FORMAT_OF_CLASSES = 2
+_SOFTMAX = {"softmax", "ordered-softmax"}
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -31,6 +38,7 @@ def manifest_mistakes(manifest: "Manifest", manifest_file: str) -> Iterator[str]
     yield from _file_mistakes(manifest, manifest_file)
     yield from _topic_mistakes(manifest)
     yield from _output_mistakes(manifest)
+    yield from _class_mistakes(manifest)
     yield from _schema_mistakes(manifest)
     snapshot = manifest.snapshot
     if not snapshot.start <= snapshot.holdout_start <= snapshot.end:
@@ -67,12 +75,43 @@ def _topic_mistakes(manifest: "Manifest") -> Iterator[str]:
 def _output_mistakes(manifest: "Manifest") -> Iterator[str]:
     output = manifest.output
     binary = output.task == "binary"
-    if output.tolerance < 0 or (binary and output.tolerance > MAXIMUM_PROBABILITY_TOLERANCE):
+    if output.tolerance < 0 or (output.task != "regression" and output.tolerance > MAXIMUM_PROBABILITY_TOLERANCE):
         yield f"output: a tolerance of {output.tolerance:g} lets anything pass"
     if binary and output.threshold is not None and not 0 <= output.threshold <= 1:
         yield f"output: the threshold {output.threshold:g} is no probability"
     if output.column > MAXIMUM_COLUMNS:
         yield f"output: there is no column {output.column}"
+
+
+def _class_mistakes(manifest: "Manifest") -> Iterator[str]:
+    output = manifest.output
+    if output.task != "multiclass":
+        if output.classes:
+            yield f"output: a {output.task} model has no classes"
+        if output.link in _SOFTMAX:
+            yield f"output: a {output.task} model has no {output.link}"
+        return
+    if manifest.format < FORMAT_OF_CLASSES:
+        yield f"output: format {manifest.format} knows no multiclass model; format {FORMAT_OF_CLASSES} does"
+    yield from class_mistakes(output.classes, "output")
+    if output.threshold is not None:
+        yield "output: a multiclass model has no threshold"
+    if output.column != 0:
+        yield f"output: column {output.column} is named, but of a multiclass model all columns are read"
+    if output.link not in {"identity", *_SOFTMAX}:
+        yield f"output: a multiclass model has no {output.link}"
+
+
+def class_mistakes(classes: Sequence[str], where: str) -> Iterator[str]:
+    """What is wrong with the names of a model's classes, a sentence each that begins with ``where``."""
+    least, most = CLASSES
+    if not least <= len(classes) <= most:
+        yield f"{where}: there are {len(classes)} classes, {least} to {most} are allowed"
+    for name in classes:
+        if not name.strip() or len(name) > MAXIMUM_CLASS_CHARACTERS:
+            yield f"{where}: the class {name[:100]!r} must have 1 to {MAXIMUM_CLASS_CHARACTERS} characters"
+    for name in _repeated(classes):
+        yield f"{where}: the class {name[:100]!r} is there twice"
 
 
 def _schema_mistakes(manifest: "Manifest") -> Iterator[str]:

@@ -24,8 +24,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     bit for bit.
 
     Attributes:
-        score: probability of the positive class, or the predicted number.
+        score: probability of the positive class, the predicted number, or the probability of the class in ``label``.
         decision: ``score >= threshold`` of the model definition; None where there is no threshold.
+        label: the most probable of several classes, the first of equals; there for such a model alone.
+        probabilities: of all classes by their names; there for such a model alone.
         input: topic, topic id, partition and offset of the input record.
         pass_through: the declared fields of the input record.
         lookups: looked-up values that are not frozen into the bundle, by field, by lookup. Times as seconds.
@@ -37,6 +39,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     manifest_digest: Digest
     score: float
     decision: bool | None = None
+    label: str | None = None
+    probabilities: Mapping[str, float] | None = None
     event_time: datetime
     scored_at: datetime
     input: Position

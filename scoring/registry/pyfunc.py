@@ -40,10 +40,11 @@ class RecordModel:
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
 
-    def predict(
-        self, model_input: Frame | Sequence[Mapping[str, Any]], params: Mapping[str, Any] | None = None
-    ) -> Floats:
-        """Scores of shape (rows,), float64, in the order of the rows.
+    def predict(self, model_input: Frame | Sequence[Mapping[str, Any]], params: Mapping[str, Any] | None = None) -> Any:
+        """Scores in the order of the rows: float64 of shape (rows,).
+
+        Of a model of several classes a DataFrame, or a list of mappings where the input is a list, with the columns
+        ``label``, ``score`` (the label's probability) and ``probability.<class>`` for every class.
 
         Args:
             params: MLflow passes it; none is known here.
@@ -55,8 +56,11 @@ class RecordModel:
             raise ContractError(f"this model takes no parameters: {sorted(params)}")
         rows = model_input if isinstance(model_input, Sequence) else model_input.to_dict(orient="records")
         records = [{name: _plain(value) for name, value in row.items()} for row in rows]
-        if not records:
-            return np.empty(0, dtype=np.float64)
+        classes = self.scorer.manifest.output.classes
+        scores = self._scores(rows, records) if records else np.empty((0, len(classes)) if classes else 0)
+        return _columns(model_input, classes, scores) if classes else scores
+
+    def _scores(self, rows: Sequence[Mapping[str, Any]], records: list[dict[str, Any]]) -> Floats:
         decoded = self.scorer.decode([msgspec.json.encode(record) for record in records])
         if decoded.failures:
             first = decoded.failures[0]
@@ -79,6 +83,18 @@ def _load_pyfunc(data_path: str) -> RecordModel:
     scorer = Scorer(open_bundle(Path(data_path)))
     check_golden(scorer)
     return RecordModel(scorer)
+
+
+def _columns(model_input: Any, classes: Sequence[str], scores: Floats) -> Any:
+    chosen = scores.argmax(axis=1)
+    columns = {
+        "label": [classes[place] for place in chosen.tolist()],
+        "score": scores[np.arange(len(scores)), chosen].tolist(),
+        **{f"probability.{name}": scores[:, place].tolist() for place, name in enumerate(classes)},
+    }
+    if not isinstance(model_input, Sequence):
+        return type(model_input)(columns, index=model_input.index)
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def _looked_up(value: Any) -> Value:

@@ -2,6 +2,7 @@
 
 import sys
 from math import exp
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -44,21 +45,23 @@ class CompiledModel:
         self._kernel_rows = (self._kernel.faster_from if self._kernel is not None else None) or sys.maxsize
 
     def run(self, matrix: Floats) -> Floats:
-        """Scores of shape (rows,) for a float64 matrix of shape (rows, features).
+        """Scores of shape (rows,), of several classes (rows, classes), for a float64 matrix of shape (rows, features).
 
         Raises:
-            BundleRejected: the graph does not give one score per record.
+            BundleRejected: the graph does not give one score, or one probability of each class, per record.
         """
         if self._kernel is not None and len(matrix) >= self._kernel_rows:
             scores = self._kernel.run(matrix)
         else:
             scores = self._reference(matrix)
-        return sigmoid(scores) if self._output.link is Link.SIGMOID else scores
+        return linked(scores, self._output.link)
 
     def _reference(self, matrix: Floats) -> Floats:
         """Raw scores by ONNX Runtime."""
         fed = {self._output.input_name: matrix.astype(_INPUT_TYPES[self._output.input_type], copy=False)}
         (raw,) = self._session.run([self._output.output_name], fed)
+        if self._output.classes:
+            return _of_classes(raw, len(matrix), len(self._output.classes))
         if raw.ndim == 2 and raw.shape[1] <= self._output.column:
             raise BundleRejected(f"compiled model: output of shape {raw.shape}, column {self._output.column} is wanted")
         column = raw[:, self._output.column] if raw.ndim == 2 else raw
@@ -95,6 +98,36 @@ class CompiledModel:
             raise BundleRejected(f"compiled model: inputs are {inputs}, {self._output.input_name}: {expected} expected")
         if self._output.output_name not in outputs:
             raise BundleRejected(f"compiled model: outputs are {sorted(outputs)}, no {self._output.output_name!r}")
+
+
+def _of_classes(raw: Any, rows: int, classes: int) -> Floats:
+    if raw.shape != (rows, classes):
+        raise BundleRejected(f"compiled model: output of shape {raw.shape} for {rows} records and {classes} classes")
+    return np.ascontiguousarray(raw, dtype=np.float64)
+
+
+def linked(raw: Floats, link: Link) -> Floats:
+    """The scores of raw ones, of the same shape."""
+    if link is Link.IDENTITY:
+        return raw
+    return sigmoid(raw) if link is Link.SIGMOID else softmax(raw, ordered=link is Link.ORDERED_SOFTMAX)
+
+
+def softmax(raw: Floats, *, ordered: bool) -> Floats:
+    """``exp(x - max) / sum`` per row, as ``sklearn.utils.extmath.softmax`` computes it, bit for bit on one machine.
+
+    Args:
+        raw: of shape (rows, classes).
+        ordered: the sum is taken class by class, as numpy does where scikit-learn holds one class after the other in
+            memory; otherwise as numpy adds up the numbers of a row, eight at a time. A row's sum never depends on the
+            other rows.
+    """
+    if not len(raw):
+        return raw
+    with np.errstate(invalid="ignore"):  # where the largest is infinite, nothing of the row is a number
+        powers: Floats = np.exp(raw - raw.max(axis=1, keepdims=True))
+    powers /= np.cumsum(powers, axis=1)[:, -1:] if ordered else powers.sum(axis=1, keepdims=True)
+    return powers
 
 
 def sigmoid(raw: Floats) -> Floats:

@@ -1,12 +1,13 @@
 """The golden-row check: real messages through decode, enrich, encode and score, before a bundle may go live."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from scoring.contract.encoder import Floats
 from scoring.contract.errors import BundleRejected
-from scoring.contract.golden import GoldenRow
+from scoring.contract.golden import GoldenRow, Score
 from scoring.scorer.scorer import Scorer, lookup_columns
 
 # As a share of the largest score.
@@ -37,10 +38,24 @@ def check_golden(scorer: Scorer, golden: tuple[GoldenRow, ...] | None = None) ->
     except Exception as error:  # whatever ONNX Runtime or numpy raises
         reason = f"{type(error).__name__}: {error}"
         raise BundleRejected(f"{_name(scorer)}: the golden rows cannot be scored: {reason}") from error
-    compiled = np.array([row.compiled for row in rows])
+    compiled = expected_scores([row.compiled for row in rows], scores)
     _compare(scorer, "compiled model's", scores, compiled)
-    _compare(scorer, "estimator's", scores, np.array([row.estimator for row in rows]))
+    _compare(scorer, "estimator's", scores, expected_scores([row.estimator for row in rows], scores))
     _check_tolerance(scorer, compiled)
+
+
+def expected_scores(found: Sequence[Score], scores: Floats) -> Floats:
+    """What golden rows expect, of the shape of the scores that they are held against.
+
+    Raises:
+        BundleRejected: they have a number where the model gives several, or the other way round.
+    """
+    widths = {len(each) if isinstance(each, tuple) else None for each in found}
+    width = scores.shape[1] if scores.ndim > 1 else None
+    if widths != {width}:
+        wanted = "one number" if width is None else f"{width} probabilities"
+        raise BundleRejected(f"golden rows: the model gives {wanted} per record, and not all rows expect that")
+    return np.array(found, dtype=np.float64)
 
 
 def _compare(scorer: Scorer, whose: str, scores: Floats, expected: Floats) -> None:

@@ -73,7 +73,11 @@ def check_graph(content: bytes, output: Output) -> int:
     graph = parse_graph(content)
     features = _check_input(graph, output)
     _check_outputs(graph, output)
-    _Walk(graph, features).run()
+    walk = _Walk(graph, features)
+    walk.run()
+    width = walk.widths.get(output.output_name)
+    if output.classes and width not in {None, len(output.classes)}:
+        raise _refusal(f"{width} columns come to the output {output.output_name!r} for {len(output.classes)} classes")
     return features
 
 
@@ -102,6 +106,8 @@ def _check_outputs(graph: Graph, output: Output) -> None:
     if named[0].data_type not in {FLOAT, DOUBLE}:
         raise _refusal(f"output {output.output_name!r} is of type {named[0].data_type}, no floating point")
     dims = named[0].dims or ()
+    if output.classes and (len(dims) != 2 or dims[1] not in {None, len(output.classes)}):
+        raise _refusal(f"output {output.output_name!r} has the shape {dims} for {len(output.classes)} classes")
     if len(dims) > 2 or (len(dims) == 2 and dims[1] is not None and not output.column < dims[1]):
         raise _refusal(f"output {output.output_name!r} has the shape {dims}, column {output.column} is to be read")
 
@@ -111,6 +117,9 @@ class _Walk:
 
     Args:
         features: the width of the graph's input.
+
+    Attributes:
+        widths: columns of the values where they are known, by name.
     """
 
     def __init__(self, graph: Graph, features: int) -> None:
@@ -118,7 +127,7 @@ class _Walk:
         self._known: set[str] = {graph.inputs[0].name}
         self._of_values: set[str] = {graph.inputs[0].name}
         self._constants: dict[str, Tensor] = {}
-        self._widths: dict[str, int] = {graph.inputs[0].name: features}
+        self.widths: dict[str, int] = {graph.inputs[0].name: features}
         self._shapes: dict[str, int] = {}  # by the name of a value's shape, the width of that value
 
     def run(self) -> None:
@@ -147,7 +156,7 @@ class _Walk:
         sizes = {node.inputs[place] for place in _SIZES.get(node.op, ()) if place < len(node.inputs)}
         if sizes & self._of_values:
             raise _refusal(f"{node.op} takes a size from the values of a record")
-        width = self._widths.get(node.inputs[0]) if node.inputs else None
+        width = self.widths.get(node.inputs[0]) if node.inputs else None
         check = CHECKS.get(node.op)
         if check is not None:
             if width is None:
@@ -163,18 +172,18 @@ class _Walk:
             if of_values:
                 self._of_values.add(name)
             if after is not None and name == node.outputs[0]:
-                self._widths[name] = after
+                self.widths[name] = after
         value: Any = node.attributes.get("value") if node.op == "Constant" else None
         if isinstance(value, Tensor):
             self._constants[node.outputs[0]] = value
 
     def _width_after(self, node: Node) -> int | None:
         """As ``width_after``; also of a constant that is made in the shape of another value."""
-        if node.op == "Shape" and not node.attributes and node.inputs[0] in self._widths:
-            self._shapes[node.outputs[0]] = self._widths[node.inputs[0]]
+        if node.op == "Shape" and not node.attributes and node.inputs[0] in self.widths:
+            self._shapes[node.outputs[0]] = self.widths[node.inputs[0]]
         if node.op == "ConstantOfShape" and node.inputs:
             return self._shapes.get(node.inputs[0])
-        return width_after(node, self._widths, self._constants)
+        return width_after(node, self.widths, self._constants)
 
     def _define(self, name: str) -> None:
         if name in self._known:

@@ -1,6 +1,6 @@
 """The scorer of one bundle: decode, encode, run. Worker, gates, API and backfill all score through it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -58,9 +58,12 @@ class Scorer:
         return found
 
     def score(self, columns: Columns, rows: int) -> Floats:
-        """Scores of shape (rows,) from the records' columns and the looked-up ones (``lookup.field``).
+        """Scores from the records' columns and the looked-up ones (``lookup.field``).
 
         Columns of frozen lookups that are not given are looked up here.
+
+        Returns:
+            of shape (rows,); of a model of several classes their probabilities, of shape (rows, classes).
         """
         if any(f"{lookup.name}.{field.name}" not in columns for lookup, _ in self._frozen for field in lookup.fields):
             columns = {**columns, **self.frozen(columns, rows)}
@@ -74,6 +77,25 @@ class Scorer:
         """Whether each score reaches the definition's threshold; None where there is no threshold."""
         threshold = self.manifest.output.threshold
         return None if threshold is None else scores >= threshold
+
+
+def finite(scores: Floats) -> npt.NDArray[np.bool_]:
+    """Which records have a score that is a number, of several classes all of theirs; of shape (rows,)."""
+    found: npt.NDArray[np.bool_] = np.isfinite(scores)
+    if found.ndim > 1:
+        found = np.logical_and.reduce(found, axis=1)
+    return found
+
+
+def described(classes: Sequence[str], scores: Floats) -> Iterator[dict[str, object]]:
+    """Each record's score as a prediction has it: of several classes with the label and all probabilities."""
+    for score in scores.tolist():
+        if classes:
+            place = int(np.argmax(score))
+            named = dict(zip(classes, score, strict=True))
+            yield {"score": score[place], "label": classes[place], "probabilities": named}
+        else:
+            yield {"score": score}
 
 
 def _frozen(lookup: FrozenLookup, bundle: Bundle) -> tuple[FrozenLookup, asof.Index]:

@@ -23,7 +23,7 @@ import numpy as np
 from scoring.contract.encoder import Floats
 from scoring.contract.errors import BundleRejected, Unavailable, sentence
 from scoring.scorer.bundle import open_bundle
-from scoring.scorer.golden import check_golden
+from scoring.scorer.golden import check_golden, expected_scores
 from scoring.scorer.scorer import Scorer, lookup_columns
 
 # The largest micro-batch of a model that is fit to serve takes milliseconds; the load gate watches over those.
@@ -140,7 +140,7 @@ def _try(folder: Path, digest: str, model: str, records: int, clock_s: Callable[
         raise BundleRejected(
             f"trial: {records} records took {took_s:.1f} s, at most {SLOWEST_BATCH_S:.0f} s are allowed"
         )
-    _compare(scorer, scores, np.array([row.compiled for row in rows]))
+    _compare(scorer, scores, expected_scores([row.compiled for row in rows], scores))
 
 
 def _compare(scorer: Scorer, scores: Floats, expected: Floats) -> None:

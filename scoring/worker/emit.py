@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import repeat
 
 import msgspec
+import numpy as np
 from confluent_kafka import Message
 
 from scoring.contract.acknowledgement import Position
@@ -59,6 +60,7 @@ class Emitter:
         types = manifest.schema.column_types()
         self._event_time = manifest.schema.event_time
         self._pass_through = [(name, name, json_columns.writer(types[name])) for name in manifest.pass_through]
+        self._classes = [(_encode(name), _encode(name) + b":") for name in manifest.output.classes]
         self._lookups = [
             (lookup.name, [(field.name, f"{lookup.name}.{field.name}", json_columns.values) for field in lookup.fields])
             for lookup in manifest.schema.lookups
@@ -74,7 +76,11 @@ class Emitter:
         rows: Sequence[int],
         scored_at: datetime,
     ) -> list[bytes]:
-        """The values of the predictions of the records at ``rows`` of the batch; columns have one entry per row."""
+        """The values of the predictions of the records at ``rows`` of the batch; columns have one entry per row.
+
+        Args:
+            scores: of shape (rows,), or of several classes (rows, classes).
+        """
         head = self._lineage + b',"scored_at":"%b"' % rfc3339(scored_at).encode()
         place = msgspec.json.encode({"topic": origin.topic, "topic_id": origin.topic_id})[:-1]
         decided = repeat(b"null") if decisions is None else (b"true" if d else b"false" for d in decisions)
@@ -82,7 +88,7 @@ class Emitter:
         # Constant text and a column in turn: joined record by record.
         parts: list[Iterable[bytes]] = [
             repeat(head + b',"score":', len(rows)),
-            json_columns.values(scores),
+            *self._scored(scores),
             repeat(b',"decision":'),
             decided,
             repeat(b',"event_time":'),
@@ -97,6 +103,22 @@ class Emitter:
         if len(found) != len(rows):
             raise ValueError(f"{len(rows)} records, but a column of {len(found)}")
         return found
+
+    def _scored(self, scores: Floats) -> Iterator[Iterable[bytes]]:
+        """The score; of several classes that of the most probable one, its name, and all of them by their names."""
+        if not self._classes:
+            yield json_columns.values(scores)
+            return
+        chosen = scores.argmax(axis=1)
+        yield json_columns.values(scores[np.arange(len(scores)), chosen])
+        yield repeat(b',"label":')
+        yield [self._classes[place][0] for place in chosen.tolist()]
+        text = b',"probabilities":{'
+        for place, (_, name) in enumerate(self._classes):
+            yield repeat(text + name)
+            yield json_columns.values(scores[:, place])
+            text = b","
+        yield repeat(b"}")
 
     def _carried(self, columns: Columns) -> Iterator[Iterable[bytes]]:
         """What a prediction repeats of its record, and what was looked up for it; up to the closing brace."""

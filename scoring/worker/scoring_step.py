@@ -12,6 +12,7 @@ from scoring.contract.dead_letter import Reason
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.lookups.port import LookupSource
 from scoring.scorer.decode import Failure
+from scoring.scorer.scorer import finite
 from scoring.worker.emit import Origin, Output
 from scoring.worker.metrics import DECODE, EMIT, LOOK_UP
 from scoring.worker.models import Active
@@ -64,7 +65,7 @@ def _outputs(
     decided = None if decisions is None else decisions.tolist()
     failures += [
         Failure(rows[place], Reason.UNSCORABLE, "its score is not a finite number")
-        for place in np.flatnonzero(~np.isfinite(scores)).tolist()
+        for place in np.flatnonzero(~finite(scores)).tolist()
     ]
     origin = _origin(active, messages, topic_id)
     predicted = emitter.predictions(columns, scores, decided, origin, rows, at)

@@ -1,6 +1,6 @@
-"""A bundle of format 1 as it was written once: every later version loads, verifies and scores it.
+"""A bundle of each format as it was written once: every later version loads, verifies and scores it.
 
-``fixtures/make_bundle_v1.py`` says what is in it. Where this fails, mend the reader, never the fixture.
+``fixtures/make_bundle_v1.py`` and ``…_v2.py`` say what is in them. Where this fails, mend the reader, never a fixture.
 """
 
 import json
@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scoring.contract.dead_letter import Reason
 from scoring.contract.digest import digest_of
 from scoring.contract.errors import BundleRejected
 from scoring.contract.features import Feature
 from scoring.contract.manifest import FORMAT, MANIFEST_FILE
+from scoring.contract.records import Answer
 from scoring.registry.folder import FolderRegistry
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.golden import check_golden
@@ -23,14 +25,19 @@ from scoring.scorer.scorer import Scorer, lookup_columns
 FIXTURES = Path(__file__).parent / "fixtures"
 V1 = FIXTURES / "bundle-v1"
 V1_DIGEST = "3c90efe11ef99fd041e60b9e84e3783e3eefdfe25f40f62c3b2cd71227fbd7a4"
+V2 = FIXTURES / "bundle-v2"
+V2_DIGEST = "c573aee0d73ed3b77ac9b85f8e341bea45082a2bff087cbad3e1a5f06c061ec9"
 MAXIMUM_BYTES = 100_000
 
 
-def test_the_fixture_is_the_one_that_was_frozen() -> None:
-    files = sorted(path.name for path in V1.iterdir())
-    assert files == ["golden.json", "manifest.json", "model.onnx"]
-    assert digest_of((V1 / MANIFEST_FILE).read_bytes()) == V1_DIGEST
-    assert sum(path.stat().st_size for path in V1.iterdir()) < MAXIMUM_BYTES
+@pytest.mark.parametrize(
+    ("folder", "digest", "others"), [(V1, V1_DIGEST, []), (V2, V2_DIGEST, ["lookup-city.json"])], ids=["v1", "v2"]
+)
+def test_the_fixtures_are_the_ones_that_were_frozen(folder: Path, digest: str, others: list[str]) -> None:
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == ["golden.json", *others, "manifest.json", "model.onnx"]
+    assert digest_of((folder / MANIFEST_FILE).read_bytes()) == digest
+    assert sum(path.stat().st_size for path in folder.iterdir()) < MAXIMUM_BYTES
 
 
 def test_the_fixture_holds_one_of_every_transform_of_its_format() -> None:
@@ -65,6 +72,57 @@ def test_a_bundle_of_format_1_goes_through_a_registry_unchanged(tmp_path: Path) 
     version = registry.register("bundle_v1", V1, {})
     registry.fetch("bundle_v1", version, tmp_path / "fetched")
     assert open_bundle(tmp_path / "fetched", V1_DIGEST).manifest.snapshot.refitted_on_holdout
+
+
+def test_a_bundle_of_format_2_loads_verifies_and_scores_its_golden_rows() -> None:
+    scorer = Scorer(open_bundle(V2, V2_DIGEST))
+    assert len(scorer.bundle.golden) == 32
+    check_golden(scorer)
+
+
+def test_a_bundle_of_format_2_gives_the_probabilities_that_were_worked_out_by_hand() -> None:
+    """To the last bits: the exponentials of numpy differ between processors."""
+    scorer = Scorer(open_bundle(V2, V2_DIGEST))
+    golden = scorer.bundle.golden
+    decoded = scorer.decode([row.message for row in golden])
+    assert decoded.failures == []
+    looked_up = lookup_columns(scorer, [row.lookups for row in golden])
+    scores = scorer.score({**decoded.columns, **looked_up}, len(golden))
+    expected = np.array([row["estimator"] for row in json.loads((V2 / "golden.json").read_bytes())])
+    assert scores.shape == (32, 9) == expected.shape
+    assert float(np.abs(scores - expected).max()) <= 1e-12
+    assert (scores.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert len(set(scores.argmax(axis=1).tolist())) == 3
+    assert scorer.decide(scores) is None
+
+
+def test_a_bundle_of_format_2_keeps_its_rules_and_the_lookups_that_older_workers_did_not_know() -> None:
+    scorer = Scorer(open_bundle(V2, V2_DIGEST))
+    schema = scorer.schema
+    assert schema.records.unknown_fields is Answer.DEAD_LETTER
+    assert (schema.records.maximum_headers, schema.records.ahead_s) == (16, 3600.0)
+    assert [type(lookup).__name__ for lookup in schema.lookups] == ["FrozenLookup", "TopicLookup"]
+    record = json.loads(scorer.bundle.golden[0].message)
+    (failure,) = scorer.decode([json.dumps({**record, "more": 1}).encode()]).failures
+    assert failure.reason is Reason.UNKNOWN_FIELD
+    found = scorer.frozen({**scorer.decode([scorer.bundle.golden[0].message]).columns}, 1)
+    assert np.asarray(found["city.people"]).tolist() == [1.25]
+
+
+@pytest.mark.parametrize("link", ["softmax", "ordered-softmax"])
+def test_a_manifest_of_format_1_that_uses_what_format_2_added_is_refused(tmp_path: Path, link: str) -> None:
+    classes = ["a", "b", "c"]
+    rewrite(tmp_path / "classes", lambda document: document["output"].update(classes=classes))
+    rewrite(tmp_path / "link", lambda document: document["output"].update(link=link))
+    output = {"task": "multiclass", "link": link, "classes": classes, "threshold": None}
+    rewrite(tmp_path / "task", lambda document: document["output"].update(output))
+    for name, reason in {
+        "classes": "a binary model has no classes",
+        "link": f"a binary model has no {link}",
+        "task": "format 1 knows no multiclass model; format 2 does",
+    }.items():
+        with pytest.raises(BundleRejected, match=reason):
+            open_bundle(tmp_path / name)
 
 
 @pytest.mark.parametrize("found", [FORMAT + 1, 99, 0, -1])

@@ -14,6 +14,7 @@ from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
 from scoring.contract.manifest import GOLDEN_FILE, MODEL_FILE
 from scoring.scorer.bundle import write_bundle
 from tests.support.bundles import make_bundle, score_of, small_bundle, small_record
+from tests.support.classes import CLASSES, bundle_of_classes, probabilities
 
 COMMANDS = cli.group.list_commands(click.Context(cli.group))
 
@@ -104,6 +105,18 @@ def test_records_are_scored_with_a_bundle_on_disk(tmp_path: Path) -> None:
     assert [line.get("score") for line in lines] == [score_of(1, 0), None, score_of(1, 2)]
     assert lines[1]["reason"] == "malformed-json"
     assert run("score", str(tmp_path / "bundle"), stdin=good[0]).exit_code == 0
+
+
+def test_records_of_several_classes_get_their_label_and_every_probability(tmp_path: Path) -> None:
+    bundle_of_classes(tmp_path / "bundle")
+    found = run("score", str(tmp_path / "bundle"), stdin=msgspec.json.encode(small_record(0)))
+    assert msgspec.json.decode(found.stdout) == {
+        "score": 0.625,
+        "label": "on time",
+        "probabilities": dict(zip(CLASSES, probabilities(0), strict=True)),
+        "decision": None,
+    }
+    assert run("verify", str(tmp_path / "bundle")).exit_code == 0
 
 
 def test_a_damaged_bundle_is_not_scored_with(tmp_path: Path) -> None:

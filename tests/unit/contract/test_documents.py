@@ -1,6 +1,7 @@
 """Manifest, dead letter, progress, clock, golden rows and topics: what they read back, and what they refuse."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -48,15 +49,15 @@ def test_a_manifest_survives_its_file(manifest: bytes) -> None:
     assert decode_manifest(manifest).encode() == manifest
 
 
-@pytest.mark.parametrize("number", [0, 2, -1, 10**30, "1", None, 1.5, True])
+@pytest.mark.parametrize("number", [0, 3, -1, 10**30, "1", None, 1.5, True])
 def test_an_unknown_format_is_refused_before_anything_else_is_read(manifest: bytes, number: object) -> None:
     with pytest.raises(BundleRejected, match="manifest"):
         decode_manifest(changed(manifest, format=number, schema="of the future"))
 
 
 def test_the_refusal_of_a_newer_format_says_what_to_do(manifest: bytes) -> None:
-    with pytest.raises(BundleRejected, match=r"format 2 is unknown here .*upgrade this worker"):
-        decode_manifest(changed(manifest, format=2))
+    with pytest.raises(BundleRejected, match=r"format 3 is unknown here .*upgrade this worker"):
+        decode_manifest(changed(manifest, format=3))
 
 
 def test_a_schema_that_contradicts_itself_is_a_refused_bundle_not_a_wrong_setting(manifest: bytes) -> None:
@@ -111,6 +112,39 @@ def test_what_a_manifest_may_not_say_is_named(
         decode_manifest(changed(manifest, **{part: {**known, **change}}))
 
 
+CLASSES: dict[str, object] = {"task": "multiclass", "classes": ["a", "b", "c"], "threshold": None, "column": 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"classes": []}, "there are 0 classes, 3 to 100 are allowed"),
+        ({"classes": ["a", "b"]}, "there are 2 classes"),
+        ({"classes": [str(number) for number in range(101)]}, "there are 101 classes"),
+        ({"classes": ["a", "b", "a"]}, "the class 'a' is there twice"),
+        ({"classes": ["a", "b", " "]}, "the class ' ' must have 1 to 200 characters"),
+        ({"classes": ["a", "b", "c" * 201]}, "must have 1 to 200 characters"),
+        ({"threshold": 0.5}, "a multiclass model has no threshold"),
+        ({"column": 1}, "column 1 is named, but of a multiclass model all columns are read"),
+        ({"link": "sigmoid"}, "a multiclass model has no sigmoid"),
+        ({"tolerance": 0.02, "exact": False}, "a tolerance of 0.02 lets anything pass"),
+        ({"task": "regression"}, "a regression model has no classes"),
+        ({"task": "regression", "classes": [], "link": "softmax"}, "a regression model has no softmax"),
+        ({"task": "binary", "classes": [], "link": "ordered-softmax"}, "a binary model has no ordered-softmax"),
+        ({"classes": [1, 2, 3]}, "Expected `str`"),
+    ],
+)
+def test_what_a_manifest_may_not_say_of_classes_is_named(
+    manifest: bytes, change: dict[str, object], reason: str
+) -> None:
+    known = {**json.loads(manifest)["output"], **CLASSES}
+    for link in ("identity", "softmax", "ordered-softmax"):
+        found = decode_manifest(changed(manifest, output={**known, "link": link}))
+        assert found.output.classes == ("a", "b", "c")
+    with pytest.raises(BundleRejected, match=re.escape(reason)):
+        decode_manifest(changed(manifest, output={**known, **change}))
+
+
 def test_all_mistakes_of_a_manifest_are_told_together(manifest: bytes) -> None:
     topics = {"input": "x y", "predictions": "x", "dead_letters": "x"}
     with pytest.raises(
@@ -124,6 +158,8 @@ def test_a_manifest_with_a_key_twice_is_refused(manifest: bytes) -> None:
         decode_manifest(manifest.replace(b'"model"', b'"model": "small", "model"', 1))
 
 
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
 # --- golden rows --------------------------------------------------------------------------------------------------
 
 
@@ -132,8 +168,8 @@ def test_a_manifest_with_a_key_twice_is_refused(manifest: bytes) -> None:
         st.builds(
             GoldenRow,
             message=st.binary(max_size=50),
-            estimator=st.floats(allow_nan=False, allow_infinity=False),
-            compiled=st.floats(allow_nan=False, allow_infinity=False),
+            estimator=st.one_of(FINITE, st.lists(FINITE, max_size=4).map(tuple)),
+            compiled=st.one_of(FINITE, st.lists(FINITE, max_size=4).map(tuple)),
         ),
         min_size=1,
         max_size=5,

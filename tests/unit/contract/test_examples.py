@@ -141,7 +141,7 @@ SCHEMA = FeatureSchema(
     ),
 )
 MANIFEST = Manifest(
-    format=1,
+    format=2,
     model="flight_delay",
     created_at=MOMENT,
     schema=SCHEMA,
@@ -182,6 +182,13 @@ PREDICTION = Prediction(
     pass_through={"flight_id": "2026-05-01 UA 1545"},
     lookups={"weather": {"wind": 12.65858, "sky": None}},
 )
+PREDICTION_OF_CLASSES = msgspec.structs.replace(
+    PREDICTION,
+    score=0.625,
+    decision=None,
+    label="on time",
+    probabilities={"early": 0.125, "on time": 0.625, "late": 0.25},
+)
 DEAD_LETTER = DeadLetter(
     reason=Reason.MISSING_FIELD,
     detail="Object missing required field `origin`",
@@ -210,6 +217,12 @@ def as_message(sealed: Sealed) -> dict[str, Any]:
     return {"key": sealed.key.decode(), "headers": headers, "value": json.loads(sealed.value)}
 
 
+def shown(prediction: Prediction) -> dict[str, Any]:
+    """A prediction as it is sent: what only models of several classes have is there for those alone."""
+    document: dict[str, Any] = json.loads(msgspec.json.encode(prediction))
+    return {key: value for key, value in document.items() if key == "decision" or value is not None}
+
+
 def received(name: str) -> tuple[bytes, bytes, list[tuple[str, bytes | None]]]:
     """The example as it would come from Kafka: the value's bytes are compact JSON in the example's order."""
     message = json.loads(example(name))
@@ -225,7 +238,8 @@ DOCUMENTS: dict[str, Any] = {
     "heartbeat.json": as_message(seal_heartbeat(HEARTBEAT, event_id="e-3", keyring=KEYRING)),
     "manifest.json": json.loads(MANIFEST.encode()),
     "golden.json": json.loads(encode_golden(GOLDEN)),
-    "prediction.json": json.loads(msgspec.json.encode(PREDICTION)),
+    "prediction.json": shown(PREDICTION),
+    "prediction-of-classes.json": shown(PREDICTION_OF_CLASSES),
     "dead-letter.json": {
         "headers": {name: content.decode() for name, content in DEAD_LETTER.headers()},
         "value by reference": json.loads(refer(INPUT, b"a very large record")),
@@ -265,6 +279,7 @@ def test_the_code_reads_the_golden_rows() -> None:
 
 def test_the_code_reads_the_prediction() -> None:
     assert decode_prediction(example("prediction.json")) == PREDICTION
+    assert decode_prediction(example("prediction-of-classes.json")) == PREDICTION_OF_CLASSES
 
 
 def test_the_code_reads_the_headers_of_the_dead_letter() -> None:

@@ -13,6 +13,7 @@ from scoring.contract.errors import BundleRejected, ContractError
 from scoring.contract.features import FieldType, LookupField, TableLookup
 from scoring.registry.pyfunc import RecordModel, _load_pyfunc
 from tests.support.bundles import make_bundle, score_of, small_record, small_schema
+from tests.support.classes import CLASSES, bundle_of_classes, probabilities
 
 
 @pytest.fixture
@@ -70,6 +71,22 @@ def test_looked_up_values_are_columns_of_their_own(tmp_path: Path) -> None:
     model = _load_pyfunc(str(tmp_path / "bundle"))
     row = {**small_record(0), "weather.wind": 3.5, "weather.since": datetime(2026, 1, 1, tzinfo=UTC)}
     assert model.predict([row, small_record(0)]).tolist() == [score_of(1, 0)] * 2
+
+
+def test_of_several_classes_a_frame_gets_columns_of_its_own(tmp_path: Path) -> None:
+    bundle_of_classes(tmp_path / "bundle")
+    model = _load_pyfunc(str(tmp_path / "bundle"))
+    frame = pd.DataFrame([small_record(number) for number in range(12)], index=range(100, 112))
+    found = model.predict(frame)
+    assert [*found.columns] == ["label", "score", *(f"probability.{name}" for name in CLASSES)]
+    assert [*found.index] == [*range(100, 112)]
+    assert found.iloc[:, 2:].to_numpy().tolist() == [list(probabilities(number)) for number in range(12)]
+    assert found["label"].tolist() == [CLASSES[1]] * 6 + [CLASSES[0]] * 4 + [CLASSES[1]] * 2
+    assert found["score"].tolist() == [max(probabilities(number)) for number in range(12)]
+    rows = model.predict([small_record(3)])
+    assert rows == [found.iloc[3].to_dict()]
+    assert model.predict([]) == []
+    assert model.predict(frame[:0]).shape == (0, 5)
 
 
 def test_a_damaged_bundle_does_not_load(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from scoring.contract.errors import BundleRejected
 from scoring.contract.features import LookupField, TableLookup
-from scoring.contract.golden import GoldenRow, Value
+from scoring.contract.golden import GoldenRow, Score, Value
 from scoring.contract.manifest import Output, Task
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.golden import check_golden
@@ -43,6 +43,11 @@ def with_output(scorer: Scorer, **changes: object) -> Scorer:
     return Scorer(msgspec.structs.replace(scorer.bundle, manifest=manifest))
 
 
+def number(score: Score) -> float:
+    assert isinstance(score, float)
+    return score
+
+
 def test_a_good_bundle_passes(scorer: Scorer) -> None:
     check_golden(scorer)
 
@@ -63,14 +68,14 @@ def test_a_row_that_does_not_decode_is_named(scorer: Scorer, message: bytes) -> 
 def test_one_unit_in_the_last_place_is_too_much_for_an_exact_model(
     scorer: Scorer, field: str, whose: str, direction: float
 ) -> None:
-    off = math.nextafter(scorer.bundle.golden[-1].compiled, direction)
+    off = math.nextafter(number(scorer.bundle.golden[-1].compiled), direction)
     with pytest.raises(BundleRejected, match=f"from the {whose} output, 0 is allowed"):
         check_golden(scorer, rows_of(scorer, **{field: off}))
 
 
 def test_a_model_that_is_not_exact_may_differ_by_its_tolerance(scorer: Scorer) -> None:
     tolerant = with_output(scorer, exact=False, tolerance=1e-6)
-    expected = scorer.bundle.golden[-1].estimator
+    expected = number(scorer.bundle.golden[-1].estimator)
     check_golden(tolerant, rows_of(tolerant, estimator=expected + 0.9e-6))
     with pytest.raises(BundleRejected, match="1e-06 is allowed"):
         check_golden(tolerant, rows_of(tolerant, estimator=expected + 1.1e-6))
@@ -79,7 +84,7 @@ def test_a_model_that_is_not_exact_may_differ_by_its_tolerance(scorer: Scorer) -
 def test_the_tolerance_of_an_exact_model_counts_for_nothing(scorer: Scorer) -> None:
     exact = with_output(scorer, exact=True, tolerance=1.0)
     with pytest.raises(BundleRejected, match="0 is allowed"):
-        check_golden(exact, rows_of(exact, estimator=exact.bundle.golden[-1].estimator + 1e-9))
+        check_golden(exact, rows_of(exact, estimator=number(exact.bundle.golden[-1].estimator) + 1e-9))
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])

@@ -53,7 +53,7 @@ def test_a_number_comes_back_bit_for_bit(number: float) -> None:
 def golden(miles: Floats) -> tuple[GoldenRow, ...]:
     """Golden rows whose estimator's output is their place in the holdout."""
     columns: dict[str, Column] = {
-        "trip_id": [f"t{place}" for place in range(len(miles))],
+        "trip_id": [f"t{number}" for number in range(len(miles))],
         "pickup": np.full(len(miles), 1356998400.0),
         "miles": miles,
     }
@@ -61,23 +61,36 @@ def golden(miles: Floats) -> tuple[GoldenRow, ...]:
     return golden_rows(definition().schema, columns, places, places + np.float64(0.25))
 
 
+def place(row: GoldenRow) -> int:
+    assert isinstance(row.estimator, float)
+    return int(row.estimator)
+
+
+def test_golden_rows_of_several_classes_expect_every_probability() -> None:
+    columns: dict[str, Column] = {"trip_id": ["a", "b"], "pickup": np.full(2, 1356998400.0), "miles": np.ones(2)}
+    estimator, compiled = np.array([[0.5, 0.25, 0.25], [0.0, 0.0, 1.0]]), np.array([[0.25, 0.5, 0.25], [0.0, 1.0, 0.0]])
+    rows = golden_rows(definition().schema, columns, estimator, compiled)
+    assert [row.estimator for row in rows] == [(0.5, 0.25, 0.25), (0.0, 0.0, 1.0)]
+    assert [row.compiled for row in rows] == [(0.25, 0.5, 0.25), (0.0, 1.0, 0.0)]
+
+
 def test_golden_rows_are_spread_over_the_holdout_and_include_rows_with_gaps() -> None:
     miles = np.ones(1_000)
     miles[[3, 500, 998]] = np.nan
     rows = golden(miles)
-    places = [int(row.estimator) for row in rows]
+    places = [place(row) for row in rows]
     assert len(rows) == ROWS
     assert {3, 500, 998} <= set(places)
     assert (places[0], places[-1]) == (0, 999)
     assert max(np.diff(places)) < 3 * 1_000 / ROWS
-    assert all(row.compiled == row.estimator + 0.25 for row in rows)
+    assert all(row.compiled == place(row) + 0.25 for row in rows)
     assert msgspec.json.decode(rows[places.index(3)].message)["miles"] is None
 
 
 def test_many_rows_with_gaps_do_not_crowd_out_the_others() -> None:
     rows = golden(np.where(np.arange(500) < 400, np.nan, 1.0))
     assert len(rows) == ROWS
-    assert sum(row.estimator >= 400 for row in rows) >= (ROWS - ROWS_WITH_GAPS) * 0.15
+    assert sum(place(row) >= 400 for row in rows) >= (ROWS - ROWS_WITH_GAPS) * 0.15
 
 
 def test_fewer_rows_than_that_are_all_golden() -> None:

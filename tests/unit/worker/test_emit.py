@@ -18,7 +18,7 @@ from scoring.contract.clock import epoch_s, from_epoch_s
 from scoring.contract.dead_letter import REFERENCE_HEADER, DeadLetter, Reason, record_size_bytes
 from scoring.contract.digest import digest_of
 from scoring.contract.features import FeatureSchema, Field, FieldType, LookupField, Number, TableLookup
-from scoring.contract.manifest import Manifest
+from scoring.contract.manifest import Manifest, Task
 from scoring.contract.prediction import Prediction, decode_prediction
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
 from scoring.kafka import UNREADABLE, headers_of
@@ -26,6 +26,7 @@ from scoring.scorer.bundle import open_bundle
 from scoring.worker import json_columns
 from scoring.worker.emit import Emitter, Origin, Output, repeated
 from tests.support.bundles import make_bundle
+from tests.support.classes import CLASSES
 from tests.support.simulated_kafka import message
 
 MOMENT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -310,3 +311,32 @@ def test_no_prediction_is_larger_than_the_producer_takes(emitter: Emitter, size:
         (found,) = emitter.records([record], [0], [b"v" * size])
         size_bytes = 0 if found is None else record_size_bytes(found.key, found.value, found.headers or ())
         assert size_bytes <= OUTPUT_MAXIMUM_BYTES
+
+
+# --- several classes ----------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=6))
+def test_probabilities_are_written_exactly_and_the_first_of_equals_is_the_label(
+    manifest: Manifest, rows: list[list[float]]
+) -> None:
+    output = msgspec.structs.replace(manifest.output, task=Task.MULTICLASS, classes=CLASSES)
+    emitter = Emitter(msgspec.structs.replace(manifest, output=output), version="v", sequence=1, digest="ab" * 32)
+    found = predicted(emitter, [{"id": "a", "at": 0.0, "x": 1.0}] * len(rows), rows)  # type: ignore[arg-type]
+    assert [prediction.probabilities for prediction in found] == [dict(zip(CLASSES, row, strict=True)) for row in rows]
+    assert [prediction.label for prediction in found] == [CLASSES[row.index(max(row))] for row in rows]
+    assert [prediction.score for prediction in found] == [max(row) for row in rows]
+
+
+def test_a_prediction_without_classes_has_not_one_byte_more_than_before(emitter: Emitter) -> None:
+    origin = Origin("small.input", "id", [0], [0])
+    columns: dict[str, Any] = {name: np.array([0.0]) for name in ("at", "x", "flag", "until", "weather.wind")}
+    words: dict[str, Any] = {name: ["a"] for name in ("id", "color", "weather.sky")}
+    (found,) = emitter.predictions({**columns, **words}, np.array([0.5]), None, origin, [0], MOMENT)
+    assert found == (
+        b'{"model":"small","version":"v-1","sequence":4,"manifest_digest":"' + b"ab" * 32 + b'",'
+        b'"scored_at":"2026-03-01T12:30:00Z","score":0.5,"decision":null,"event_time":"1970-01-01T00:00:00Z",'
+        b'"input":{"topic":"small.input","topic_id":"id","partition":0,"offset":0},'
+        b'"pass_through":{"id":"a","x":0,"color":"a","flag":false,"until":"1970-01-01T00:00:00Z"},'
+        b'"lookups":{"weather":{"wind":0.0,"sky":"a"}}}'
+    )

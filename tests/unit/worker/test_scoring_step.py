@@ -14,12 +14,14 @@ from scoring.contract.dead_letter import DeadLetter, Reason
 from scoring.contract.encoder import Column, Columns, Floats
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.features import FeatureSchema
+from scoring.contract.prediction import decode_prediction
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
 from scoring.scorer.scorer import Scorer
 from scoring.worker.emit import Emitter, Output
 from scoring.worker.models import Active
 from scoring.worker.scoring_step import outputs_of
 from tests.support.bundles import score_of, small_bundle, small_record
+from tests.support.classes import CLASSES, bundle_of_classes, probabilities
 from tests.support.simulated_kafka import message
 
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -161,3 +163,45 @@ def test_one_record_scores_as_in_a_batch(active: Active) -> None:
     values: list[bytes | None] = [good(number) for number in range(10)]
     alone: list[Message] = [message(value, offset=offset, key=b"%d" % offset) for offset, value in enumerate(values)]
     assert [outputs_of(active, [one], "id", Lookups(), MOMENT)[0] for one in alone] == outputs(active, values)
+
+
+# --- several classes ----------------------------------------------------------------------------------------------
+
+
+def of_classes(folder: Path) -> Active:
+    bundle = bundle_of_classes(folder)
+    emitter = Emitter(bundle.manifest, version="1", sequence=1, digest=bundle.digest)
+    return Active("small", UUID(int=7), 1, "1", bundle.digest, MOMENT, Scorer(bundle), emitter)
+
+
+def test_predictions_of_classes_name_the_most_probable_one_and_all_probabilities(tmp_path: Path) -> None:
+    found = outputs(of_classes(tmp_path / "bundle"), [good(0), b"{", good(9)])
+    assert reasons(found) == [None, Reason.MALFORMED_JSON, None]
+    for output, number, label in ((found[0], 0, "on time"), (found[2], 9, "early")):
+        prediction = decode_prediction(output.value or b"")
+        assert prediction.probabilities == dict(zip(CLASSES, probabilities(number), strict=True))
+        assert (prediction.label, prediction.decision) == (label, None)
+        assert prediction.score == max(probabilities(number))
+
+
+def test_a_batch_of_classes_that_is_nothing_but_rubbish_is_nothing_but_dead_letters(tmp_path: Path) -> None:
+    assert set(reasons(outputs(of_classes(tmp_path / "bundle"), [None, b""]))) == {
+        Reason.NULL_VALUE,
+        Reason.MALFORMED_JSON,
+    }
+
+
+def test_a_record_one_of_whose_probabilities_is_no_number_is_unscorable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active = of_classes(tmp_path / "bundle")
+    score = active.scorer.score
+
+    def spoiled(columns: Columns, rows: int) -> Floats:
+        scores = score(columns, rows)
+        scores[1, 2], scores[2, 0] = np.nan, np.inf
+        return scores
+
+    monkeypatch.setattr(active.scorer, "score", spoiled)
+    found = outputs(active, [good(number) for number in range(4)])
+    assert reasons(found) == [None, Reason.UNSCORABLE, Reason.UNSCORABLE, None]
