@@ -40,6 +40,10 @@ def _pictures(evaluated: Evaluated, curves: Curves) -> dict[str, bytes]:
         found["reliability.png"] = figures.reliability(evaluated.calibration)
     if any(curves.roc.values()):
         found["roc.png"] = figures.roc(curves.roc, evaluated)
+    if any(curves.classes.values()):
+        found["roc-of-classes.png"] = figures.one_versus_rest(curves.classes)
+    if curves.confusion:
+        found["confusion.png"] = figures.confusion(curves.confusion, [*curves.classes])
     for compared in evaluated.comparisons:
         if curves.gains.get(compared.metric):
             found[f"gain-{compared.metric}.png"] = figures.gain(compared, curves.gains[compared.metric])

@@ -33,6 +33,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         schema: with vocabularies.
         estimator: as the definition writes it.
         training_mean: of the targets of the training rows: the trivial baseline's prediction.
+        training_shares: of several classes their shares of the training rows, which it predicts instead.
         newest_training_event: of the rows that it was fitted on.
     """
 
@@ -40,6 +41,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     output: Output
     estimator: str
     training_mean: float
+    training_shares: tuple[float, ...] = ()
     newest_training_event: datetime
 
 
@@ -48,11 +50,15 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         roc: of ``candidate`` and ``baseline``: points (share of false positives, share of true positives).
+        classes: of several classes the candidate's curve for each against all others, by its name.
+        confusion: of several classes, in their order, rows by the class that came and the most probable one.
         gains: by metric, how much better the candidate is in each of some resamples, sorted.
     """
 
     roc: Mapping[str, tuple[tuple[float, float], ...]] = {}
     gains: Mapping[str, tuple[float, ...]] = {}
+    classes: Mapping[str, tuple[tuple[float, float], ...]] = {}
+    confusion: tuple[tuple[int, ...], ...] = ()
 
 
 def write_candidate(

@@ -109,6 +109,9 @@ def _measured(
         )
     if manifest.output.task is not definition.task:
         raise NoBaseline(f"it is a {manifest.output.task.value} model, the candidate a {definition.task.value} one")
+    if manifest.output.classes != tuple(definition.label.classes):
+        theirs, ours = [*manifest.output.classes], [*definition.label.classes]
+        raise NoBaseline(f"its classes are {theirs}, the candidate's {ours}")
     columns = _columns_for(manifest, definition, settings, holdout)
     # It scores with the tables that are frozen into its bundle, whatever they say today.
     scores = scorer.score({**columns, **scorer.frozen(columns, holdout.rows)}, holdout.rows)

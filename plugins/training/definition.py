@@ -84,13 +84,16 @@ class Label(msgspec.Struct, frozen=True):
     Attributes:
         column: of the source; null where the outcome never comes (a cancelled flight).
         at_least: the positive class is ``column >= at_least`` (1 for a column of booleans); None predicts the
-            number itself.
+            number itself, or one of the classes.
         known_after: how long after the event time the label is known.
+        classes: the values of the column, as text, between which the model chooses: 3 to 100. An integer or a boolean
+            counts as its text. Any other value in the data is an error.
     """
 
     column: str
     known_after: timedelta
     at_least: float | None = None
+    classes: Sequence[str] = ()
 
 
 class Gates(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +117,8 @@ class Gates(msgspec.Struct, frozen=True, kw_only=True):
             same time.
         values_as_before: share of the rows that both have in which a column must have the value that it had then.
         thinnest_week: the seven days with the fewest usable rows must have this share of the median week's.
-        single_feature: a feature that predicts the holdout better than this by itself (AUC or R²) is taken for a leak.
+        single_feature: a feature that predicts the holdout better than this by itself (AUC, of several classes their
+            mean AUC, or R²) is taken for a leak.
         parity_tolerance: largest absolute difference between the compiled model and the estimator over the holdout;
             models that compile exactly must be equal bit for bit, whatever it is.
         load: what the bundle may cost where it scores (``training.budget``).
@@ -175,7 +179,7 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
         fields: of the input record.
         lookups: values that training and workers look up for a record as of its event.
         records: what a record may be beyond its fields' types; what breaks these rules becomes a dead letter.
-        threshold: the decision of a binary model is ``score >= threshold``.
+        threshold: the decision of a binary model is ``score >= threshold``; other models have none.
         pass_through: fields that each prediction repeats.
         history: how far a scheduled run's data reach back from the end of its interval.
         holdout: the latest part of the data, on which the candidate is judged.
@@ -224,7 +228,9 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def task(self) -> Task:
-        """Binary where the label has a limit, otherwise regression."""
+        """Binary where the label has a limit, multi-class where it has classes, otherwise regression."""
+        if self.label.classes:
+            return Task.MULTICLASS
         return Task.REGRESSION if self.label.at_least is None else Task.BINARY
 
     @property

@@ -58,7 +58,7 @@ def _judged(
     matrix = Encoder(candidate.schema).encode(holdout.columns, holdout.rows)
     scores = open_compiled(folder, candidate.output).run(matrix)
     champion = champion_baseline(definition, request, settings, holdout)
-    against = champion or _trivial(definition, holdout, candidate.training_mean)
+    against = champion or _trivial(definition, holdout, candidate)
     event_times = np.asarray(holdout.columns[definition.event_time], dtype=np.float64)
     rows = Rows(
         task=definition.task,
@@ -80,7 +80,9 @@ def _judged(
         refit_parity=_refit_parity(definition, trained, holdout),
     )
     if against.scores is None:
-        write_curves(folder, curves.curves_of(rows.task, rows.targets, {"candidate": scores}, {}))
+        write_curves(
+            folder, curves.curves_of(rows.task, rows.targets, {"candidate": scores}, {}, candidate.output.classes)
+        )
         return measured
     compared, drawn = _compared(definition, measured, rows, weights, holdout.columns, candidate, matrix)
     write_curves(folder, drawn)
@@ -99,8 +101,11 @@ def read_holdout(definition: ModelDefinition, snapshot: SnapshotRef, trained: Tr
 
 
 def compare(estimator: Floats, compiled: Floats, *, exact: bool, tolerance: float, threshold: float | None) -> Parity:
-    """How far the compiled model's scores are from the estimator's."""
-    if len(estimator) != len(compiled):
+    """How far the compiled model's scores are from the estimator's.
+
+    Of several classes a decision is the most probable one, and a row differs where any of its probabilities does.
+    """
+    if estimator.shape != compiled.shape:
         return Parity(
             exact=exact,
             tolerance=tolerance,
@@ -110,15 +115,21 @@ def compare(estimator: Floats, compiled: Floats, *, exact: bool, tolerance: floa
             changed_decisions=0,
         )
     difference = float(np.max(np.abs(estimator - compiled), initial=0.0))
-    changed = 0 if threshold is None else int(((estimator >= threshold) != (compiled >= threshold)).sum())
+    differs = estimator.view(np.int64) != compiled.view(np.int64)
     return Parity(
         exact=exact,
         tolerance=tolerance,
         rows=len(compiled),
-        different_rows=int((estimator.view(np.int64) != compiled.view(np.int64)).sum()),
+        different_rows=int((differs if differs.ndim == 1 else differs.any(axis=1)).sum()),
         largest_difference=difference if math.isfinite(difference) else None,
-        changed_decisions=changed,
+        changed_decisions=_changed_decisions(estimator, compiled, threshold),
     )
+
+
+def _changed_decisions(estimator: Floats, compiled: Floats, threshold: float | None) -> int:
+    if estimator.ndim > 1:
+        return int((estimator.argmax(axis=1) != compiled.argmax(axis=1)).sum())
+    return 0 if threshold is None else int(((estimator >= threshold) != (compiled >= threshold)).sum())
 
 
 def _holdout(
@@ -160,7 +171,8 @@ def _compared(
         slices=slices_of(names, columns, candidate.schema, matrix, rows, weights, least),
     )
     both = {"candidate": rows.candidate, "baseline": rows.baseline}
-    return whole, curves.curves_of(rows.task, rows.targets, both, bootstrap.gains(ours, theirs, weights))
+    gains = bootstrap.gains(ours, theirs, weights)
+    return whole, curves.curves_of(rows.task, rows.targets, both, gains, candidate.output.classes)
 
 
 def _parity(definition: ModelDefinition, candidate: Candidate, folder: Path, scores: Floats) -> Parity:
@@ -221,8 +233,10 @@ def _shared_period(
     )
 
 
-def _trivial(definition: ModelDefinition, holdout: Holdout, training_mean: float) -> Champion:
-    """Always predicting the mean of the training rows: the base rate of a class, or the mean of a number."""
-    constant = np.full(holdout.rows, training_mean)
+def _trivial(definition: ModelDefinition, holdout: Holdout, candidate: Candidate) -> Champion:
+    """Always predicting the mean of the training rows: the base rate of a class, each class's, or a number's mean."""
+    constant = np.full(holdout.rows, candidate.training_mean)
+    if candidate.training_shares:
+        constant = np.tile(candidate.training_shares, (holdout.rows, 1))
     metrics = metrics_of(definition.task, constant, holdout.targets)
     return Champion(baseline=Baseline(kind=BaselineKind.TRIVIAL, metrics=metrics), scores=constant)

@@ -11,6 +11,8 @@ from training.measured import Calibration, Comparison, Slices
 from training.results import Evaluated
 
 _DOTS_PER_INCH = 100
+# With more classes their names, and numbers, would cover the picture.
+_NAMED = 12
 
 
 def reliability(found: Calibration) -> bytes:
@@ -34,6 +36,32 @@ def roc(curves: Mapping[str, Sequence[tuple[float, float]]], evaluated: Evaluate
         axes.plot([x for x, _ in points], [y for _, y in points], label=label)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
     axes.legend(loc="lower right")
+    return _png(figure)
+
+
+def one_versus_rest(curves: Mapping[str, Sequence[tuple[float, float]]]) -> bytes:
+    """The ROC curve of each class against all others; names are told of the first few."""
+    figure, axes = _empty("share of false positives", "share of true positives", "ROC of each class against the rest")
+    for number, (name, points) in enumerate(curves.items()):
+        label = name if number < _NAMED else f"_{name}"  # Matplotlib leaves out what begins like this
+        axes.plot([x for x, _ in points], [y for _, y in points], label=label)
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
+    axes.legend(loc="lower right")
+    return _png(figure)
+
+
+def confusion(rows: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
+    """How many holdout rows of each class got each label."""
+    figure, axes = _empty("label", "class that came", "confusion on the holdout", height_in=6.0)
+    axes.imshow(rows, cmap="Blues", aspect="auto")
+    axes.set_xticks(range(len(classes)), classes, rotation=90)
+    axes.set_yticks(range(len(classes)), classes)
+    if len(classes) <= _NAMED:
+        most = max(map(max, rows), default=0)
+        for y, row in enumerate(rows):
+            for x, count in enumerate(row):
+                color = "white" if 2 * count > most else "black"
+                axes.text(x, y, f"{count:,}", ha="center", va="center", color=color)
     return _png(figure)
 
 

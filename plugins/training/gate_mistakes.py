@@ -32,8 +32,8 @@ def _metric_mistakes(gates: "Gates", task: Task) -> Iterator[str]:
     minima, maxima = {*gates.minimum, *gates.slice_minimum}, {*gates.maximum, *gates.slice_maximum}
     for name in sorted({*minima, *maxima, *gates.not_worse, *gates.slice_margin}):
         metric = METRICS.get(name)
-        if metric is None or metric.task is not task:
-            choices = ", ".join(name for name, metric in METRICS.items() if metric.task is task)
+        if metric is None or task not in metric.tasks:
+            choices = ", ".join(name for name, metric in METRICS.items() if task in metric.tasks)
             yield f"gates: {name!r} is no metric of a {task.value} model (there are: {choices})"
         elif name in minima and not metric.more_is_better:
             yield f"gates: less {name} is better, so give it a maximum"
@@ -91,4 +91,4 @@ def gate_name(function: str) -> str:
 
 
 def _example(task: Task) -> str:
-    return 'minimum={"auc": 0.6}' if task is Task.BINARY else 'maximum={"rmse": 5.0}'
+    return 'maximum={"rmse": 5.0}' if task is Task.REGRESSION else 'minimum={"auc": 0.6}'

@@ -26,25 +26,31 @@ class Metric(NamedTuple):
     """A metric of the evaluation.
 
     Attributes:
+        tasks: the kinds of model that have it.
         margin: by how much it may be worse than the champion's where the definition states nothing.
         slice_margin: the same for a slice.
         relative: the margins are shares of the baseline's value, because the metric is in the label's units.
     """
 
-    task: Task
+    tasks: frozenset[Task]
     more_is_better: bool
     margin: float
     slice_margin: float
     relative: bool
 
 
+_CLASSES = frozenset({Task.BINARY, Task.MULTICLASS})
+_NUMBERS = frozenset({Task.REGRESSION})
 METRICS: Mapping[str, Metric] = {
-    "auc": Metric(Task.BINARY, more_is_better=True, margin=0.02, slice_margin=0.05, relative=False),
-    "log_loss": Metric(Task.BINARY, more_is_better=False, margin=0.02, slice_margin=0.1, relative=True),
-    "brier": Metric(Task.BINARY, more_is_better=False, margin=0.02, slice_margin=0.1, relative=True),
-    "r2": Metric(Task.REGRESSION, more_is_better=True, margin=0.02, slice_margin=0.05, relative=False),
-    "mae": Metric(Task.REGRESSION, more_is_better=False, margin=0.02, slice_margin=0.1, relative=True),
-    "rmse": Metric(Task.REGRESSION, more_is_better=False, margin=0.02, slice_margin=0.1, relative=True),
+    "auc": Metric(_CLASSES, more_is_better=True, margin=0.02, slice_margin=0.05, relative=False),
+    "log_loss": Metric(_CLASSES, more_is_better=False, margin=0.02, slice_margin=0.1, relative=True),
+    "brier": Metric(_CLASSES, more_is_better=False, margin=0.02, slice_margin=0.1, relative=True),
+    "accuracy": Metric(
+        frozenset({Task.MULTICLASS}), more_is_better=True, margin=0.02, slice_margin=0.05, relative=False
+    ),
+    "r2": Metric(_NUMBERS, more_is_better=True, margin=0.02, slice_margin=0.05, relative=False),
+    "mae": Metric(_NUMBERS, more_is_better=False, margin=0.02, slice_margin=0.1, relative=True),
+    "rmse": Metric(_NUMBERS, more_is_better=False, margin=0.02, slice_margin=0.1, relative=True),
 }
 
 GATES = (

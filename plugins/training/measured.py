@@ -94,8 +94,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         error: mean distance of predicted and observed over the bins, weighted by rows: for classes the expected
-            calibration error (Naeini, Cooper, Hauskrecht, 2015, with bins of equal counts), for numbers in standard
-            deviations of the label.
+            calibration error (Naeini, Cooper, Hauskrecht, 2015, with bins of equal counts; of several classes that of
+            the most probable one), for numbers in standard deviations of the label.
         bias: mean score minus mean outcome, in the label's units.
         low: one-sided lower bound of the error, at the resampling's confidence; None where it cannot be told.
     """

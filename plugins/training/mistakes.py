@@ -10,11 +10,12 @@ import msgspec
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.features import Category, FeatureSchema, inputs_of
 from scoring.contract.manifest import Task
+from scoring.contract.manifest_rules import class_mistakes
 from scoring.contract.notice import ModelName
 from training.gate_mistakes import gate_mistakes
 
 if TYPE_CHECKING:
-    from training.definition import ModelDefinition
+    from training.definition import Label, ModelDefinition
 
 
 def mistakes(definition: "ModelDefinition") -> Iterator[str]:
@@ -42,9 +43,13 @@ def _kind_mistakes(definition: "ModelDefinition") -> Iterator[str]:
     whole = definition.estimator
     name = (whole.parts[-1] if whole.parts and whole.path.endswith("make_pipeline") else whole).path
     if definition.task is Task.REGRESSION and name.endswith("Classifier"):
-        yield f"estimator: {name} is a classifier, but the label is a number; give it at_least, or use a regressor"
-    if definition.task is Task.BINARY and name.endswith("Regressor"):
-        yield f"estimator: {name} is a regressor, but the label has at_least; leave it out, or use a classifier"
+        yield (
+            f"estimator: {name} is a classifier, but the label is a number; give it at_least or classes, or use a "
+            "regressor"
+        )
+    if definition.task is not Task.REGRESSION and name.endswith("Regressor"):
+        given = "at_least" if definition.task is Task.BINARY else "classes"
+        yield f"estimator: {name} is a regressor, but the label has {given}; leave it out, or use a classifier"
 
 
 def _name_mistakes(definition: "ModelDefinition") -> Iterator[str]:
@@ -104,8 +109,26 @@ def _label_mistakes(definition: "ModelDefinition") -> Iterator[str]:
             f"label: {label.column!r} is also a field that is known at the event, so nothing is left to predict "
             f"(column {column!r} of the source, read by {names})"
         )
-    if definition.threshold is not None and label.at_least is None:
+    if definition.threshold is not None and definition.task is Task.REGRESSION:
         yield "threshold: a regression has no decision; leave it out, or give the label at_least"
+    if definition.threshold is not None and definition.task is Task.MULTICLASS:
+        yield "threshold: a model of several classes decides for the most probable one; leave it out"
+    yield from _class_mistakes(label)
+
+
+def _class_mistakes(label: "Label") -> Iterator[str]:
+    classes = label.classes
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        yield f'label: classes is {classes!r}; list the values of the column as text, such as classes=("1", "2", "3")'
+        return
+    if not classes:
+        return
+    if label.at_least is not None:
+        yield "label: at_least makes two classes of a number, classes names several; give one of them"
+    if len(set(classes)) == 2:
+        yield "label: of two classes a binary model is made; give at_least on a column of numbers instead of classes"
+        return
+    yield from class_mistakes(classes, "label")
 
 
 def _slice_mistakes(definition: "ModelDefinition") -> Iterator[str]:

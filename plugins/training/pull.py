@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from scoring.contract import manifest
 from scoring.contract.digest import digest_of
 from scoring.contract.encoder import Column
@@ -14,6 +12,7 @@ from scoring.settings import Settings
 from training.definition import ModelDefinition
 from training.frozen import stage_tables
 from training.results import Pulled, RunRequest
+from training.rows import missing, targets
 from training.snapshot import write_columns
 from training.source import look_up, read_columns, withhold_unknown
 
@@ -31,10 +30,11 @@ def pull(definition: ModelDefinition, request: RunRequest, settings: Settings) -
         stage_tables(engines, definition, run_folder(settings, "staged", request))
     finally:
         engines.close()
-    missing, withheld = _hide_late_labels(definition, request, columns)
+    unlabelled, withheld = _hide_late_labels(definition, request, columns)
+    targets(definition, columns)  # for its errors: a label that is none of the classes
     path = run_folder(settings, "staged", request) / "pulled.parquet"
     write_columns(path, columns, kinds, [definition.event_time, definition.key])
-    return Pulled(path=str(path), rows=rows, labels_missing=missing, labels_not_yet_known=withheld)
+    return Pulled(path=str(path), rows=rows, labels_missing=unlabelled, labels_not_yet_known=withheld)
 
 
 def run_folder(settings: Settings, what: str, request: RunRequest) -> Path:
@@ -46,7 +46,9 @@ def column_types(definition: ModelDefinition) -> Mapping[str, FieldType]:
     """The type of every column of a snapshot: fields, also late ones, label and looked-up values."""
     kinds = {definition.label.column: FieldType.NUMBER}
     kinds.update({field.name: field.type for field in definition.fields})
-    return {**kinds, **definition.schema.column_types()}
+    kinds.update(definition.schema.column_types())
+    # Classes are compared as text, whatever the column holds and a late field of the same name says.
+    return {**kinds, definition.label.column: FieldType.STRING} if definition.label.classes else kinds
 
 
 def _whole_source(definition: ModelDefinition) -> manifest.Source:
@@ -59,7 +61,7 @@ def _whole_source(definition: ModelDefinition) -> manifest.Source:
 def _hide_late_labels(definition: ModelDefinition, request: RunRequest, columns: dict[str, Column]) -> tuple[int, int]:
     """Withhold the labels that were not known yet; how many labels are missing in the source, and how many withheld."""
     label, delay_s = definition.label.column, definition.label.known_after.total_seconds()
-    before = np.isnan(np.asarray(columns[label], dtype=np.float64))
+    before = missing(columns[label])
     columns[label] = withhold_unknown(columns, label, columns[definition.event_time], delay_s, request.labels_known_by)
-    after = np.isnan(np.asarray(columns[label], dtype=np.float64))
+    after = missing(columns[label])
     return int(before.sum()), int((after & ~before).sum())

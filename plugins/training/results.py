@@ -161,8 +161,9 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         exact: the model was compiled to be equal bit for bit.
         largest_difference: of the scores; None where one is not a number, or scores are missing.
-        changed_decisions: under the definition's threshold; 0 where there is none.
-        different_rows: scores that are not equal bit for bit.
+        changed_decisions: under the definition's threshold, 0 where there is none; of several classes, where another
+            one is the most probable.
+        different_rows: rows whose scores are not equal bit for bit.
     """
 
     exact: bool

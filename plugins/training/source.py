@@ -88,4 +88,7 @@ def look_up(engines: Engines, schema: FeatureSchema, columns: Columns, rows: int
 def withhold_unknown(labels: Columns, label: str, event_times: Any, delay_s: float, known_by: datetime) -> Any:
     """The label column without what was not known by ``known_by``; a label is known ``delay_s`` after its event."""
     late = np.asarray(event_times) + delay_s > epoch_s(known_by)
-    return np.where(late, np.nan, np.asarray(labels[label], dtype=np.float64))
+    column = labels[label]
+    if isinstance(column, np.ndarray):
+        return np.where(late, np.nan, column)
+    return [None if hidden else value for value, hidden in zip(column, late.tolist(), strict=True)]

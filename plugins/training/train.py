@@ -68,6 +68,7 @@ def _make(
         output=compiled.output,
         estimator=repr(definition.estimator),
         training_mean=float(wanted[training].mean()),
+        training_shares=_shares(definition, wanted[training]),
         newest_training_event=from_epoch_s(float(np.max(np.asarray(columns[definition.event_time])[training]))),
     )
     own = predict(fitted.estimator, definition.task, fitted.matrix[holdout])
@@ -98,7 +99,7 @@ def fit(definition: ModelDefinition, columns: Columns, training: Mask, wanted: F
     matrix = Encoder(schema).encode(columns, len(training))
     estimator = definition.estimator.build()
     labels = wanted[training]
-    estimator.fit(matrix[training], labels.astype(np.int64) if definition.task is Task.BINARY else labels)
+    estimator.fit(matrix[training], labels if definition.task is Task.REGRESSION else labels.astype(np.int64))
     return Fitted(estimator, schema, matrix)
 
 
@@ -122,6 +123,7 @@ def _compile(definition: ModelDefinition, fitted: Fitted, training: Mask) -> Com
         rows[:: max(1, math.ceil(len(rows) / SAMPLE_ROWS))],
         tolerance=definition.gates.parity_tolerance,
         threshold=definition.threshold,
+        classes=definition.label.classes,
     )
 
 
@@ -132,14 +134,25 @@ def _check(
         found = wanted[mask]
         if len(found) == 0:
             problem = "no row with a known label"
-        elif definition.task is Task.BINARY and len(np.unique(found)) < 2:
+        elif definition.task is not Task.REGRESSION and len(np.unique(found)) < 2:
             problem = "only one class"
+        elif mask is parts.training and (absent := _absent(definition, found)):
+            problem = f"no row of {' and none of '.join(map(repr, absent))}"
         else:
             continue
         raise TrainingImpossible(
             f"{definition.name}: there is {problem} {name} (data {snapshot.start:%Y-%m-%d} to {snapshot.end:%Y-%m-%d}, "
             f"holdout from {holdout_start:%Y-%m-%d}, {snapshot.rows} rows); widen the interval or look at the source"
         )
+
+
+def _absent(definition: ModelDefinition, labels: Floats) -> list[str]:
+    """The classes of which there is no row: an estimator that never saw one cannot predict it."""
+    return [name for place, name in enumerate(definition.label.classes) if not (labels == place).any()]
+
+
+def _shares(definition: ModelDefinition, labels: Floats) -> tuple[float, ...]:
+    return tuple(float(np.mean(labels == place)) for place, _ in enumerate(definition.label.classes))
 
 
 def _trained(folder: str, holdout_start: datetime, parts: Split) -> Trained:

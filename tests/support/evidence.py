@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from scoring.contract.encoder import Floats
 from scoring.contract.verdict import Judgement, Verdict
 from scoring.scorer.probed import BatchTime, Probed
 from tests.support.training import END, START, definition
@@ -152,3 +154,14 @@ def evidence(found: Evaluated | None, checked: Validated | None = None, **change
 def changed(found: Evaluated, **changes: Any) -> Evaluated:
     """With other values."""
     return msgspec.structs.replace(found, **changes)
+
+
+def made_up(seed: int, rows: int, classes: int, signal: float = 1.0) -> tuple[Floats, Floats]:
+    """Probabilities of shape (rows, classes), with ties, and the places of the classes that came."""
+    random = np.random.default_rng(seed)
+    raw = np.round(random.normal(size=(rows, classes)), 1)
+    targets = random.integers(0, classes, rows)
+    raw[np.arange(rows), targets] += signal
+    powers = np.exp(raw)
+    found: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return found, targets.astype(np.float64)

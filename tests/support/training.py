@@ -29,6 +29,16 @@ def definition(**changes: Any) -> ModelDefinition:
     return ModelDefinition(**{**values, **changes})
 
 
+def classification(**changes: Any) -> ModelDefinition:
+    """How a ride will be paid for."""
+    values: dict[str, Any] = {
+        "label": Label("payment", known_after=timedelta(hours=1), classes=("cash", "card", "voucher")),
+        "estimator": Estimator("sklearn.ensemble.HistGradientBoostingClassifier"),
+        "gates": Gates(minimum={"accuracy": 0.5}, maximum={"log_loss": 1.0}),
+    }
+    return definition(**{**values, **changes})
+
+
 def request(**changes: Any) -> RunRequest:
     """A run over the first three months of 2024."""
     values: dict[str, Any] = {

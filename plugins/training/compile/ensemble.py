@@ -14,11 +14,13 @@ import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from scoring.contract.encoder import Floats
-from scoring.contract.manifest import Output, Task
+from scoring.contract.manifest import Link, Output, Task
 
 OPSET = 18
 TREE_OPSET = 5
 IR_VERSION = 10
+# Some last bits of a probability: what the exponentials of two processors make of the same sums.
+SOFTMAX_TOLERANCE = 1e-12
 # Numbers of the operator's attributes.
 _SUM = 1
 _NO_TRANSFORM = 0
@@ -63,7 +65,19 @@ class Ranked(msgspec.Struct, frozen=True, eq=False):
     categories: Floats
 
 
-def constant(value: float) -> Tree:
+def boosted_output(task: Task, link: Link) -> Output:
+    """How the graph of a boosted ensemble is run.
+
+    The graph's sums are exact, and so is the sigmoid, by the C library's ``exp``. The softmax of several classes takes
+    numpy's ``exp``, as scikit-learn does; that is equal bit for bit on one machine, but differs in the last bit between
+    processors, so that a bundle cannot promise it to a worker elsewhere.
+    """
+    if task is not Task.MULTICLASS:
+        return Output(task=task, link=link, exact=True)
+    return Output(task=task, link=link, tolerance=SOFTMAX_TOLERANCE)
+
+
+def constant(value: float, target: int = 0) -> Tree:
     """A tree that is one leaf."""
     none = np.zeros(1, np.int64)
     return Tree(
@@ -74,15 +88,26 @@ def constant(value: float) -> Tree:
         false=none,
         missing_true=np.zeros(1, np.bool_),
         value=np.array([value], np.float64),
+        target=target,
     )
 
 
-def graph_of(trees: Sequence[Tree], features: int, divisor: int | None = None, ranked: Sequence[Ranked] = ()) -> bytes:
-    """The ONNX file of the trees' sum.
+def graph_of(
+    trees: Sequence[Tree],
+    features: int,
+    divisor: int | None = None,
+    ranked: Sequence[Ranked] = (),
+    *,
+    classes: int = 1,
+    domain: Sequence[Tree] = (),
+) -> bytes:
+    """The ONNX file of the trees' sum, of several classes one sum for each.
 
     Args:
         features: how many the rows have.
         divisor: the sum is divided by it, where the estimator takes an average.
+        classes: how many sums there are; the trees say to which they belong.
+        domain: trees of one target that are added to every sum: 0 where the estimator takes the row, else NaN.
         ranked: the trees take the ranks of these columns first, and all columns of the row after them. ONNX Runtime
             cuts what it looks for in a set to a whole number, so the sets are of ranks, which are whole.
     """
@@ -94,7 +119,14 @@ def graph_of(trees: Sequence[Tree], features: int, divisor: int | None = None, r
         nodes.append(_operator(_attributes(ranks), taken, "ranks", len(ranked)))
         nodes.append(helper.make_node("Concat", ["ranks", taken], ["ranked"], axis=1))
         taken = "ranked"
-    nodes.append(_operator(_attributes(trees), taken, total))
+    if classes == 1:
+        nodes.append(_operator(_attributes([*trees, *domain]), taken, total))
+    elif not domain:
+        nodes.append(_operator(_attributes(trees), taken, total, classes))
+    else:
+        nodes.append(_operator(_attributes(trees), taken, "leaves", classes))
+        nodes.append(_operator(_attributes(domain), taken, "domain"))
+        nodes.append(helper.make_node("Add", ["leaves", "domain"], [total]))
     if divisor is not None:
         numbers.append(helper.make_tensor("trees", TensorProto.DOUBLE, [1], [float(divisor)]))
         nodes.append(helper.make_node("Div", [total, "trees"], [output.output_name]))
@@ -102,7 +134,7 @@ def graph_of(trees: Sequence[Tree], features: int, divisor: int | None = None, r
         nodes,
         "trees",
         [helper.make_tensor_value_info(output.input_name, TensorProto.DOUBLE, [None, features])],
-        [helper.make_tensor_value_info(output.output_name, TensorProto.DOUBLE, [None, 1])],
+        [helper.make_tensor_value_info(output.output_name, TensorProto.DOUBLE, [None, classes])],
         numbers,
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", TREE_OPSET)]

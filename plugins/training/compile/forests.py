@@ -18,7 +18,7 @@ import numpy as np
 from scoring.contract.encoder import Floats
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Link, Output, Task
-from training.compile.ensemble import Tree, constant, graph_of
+from training.compile.ensemble import Tree, boosted_output, constant, graph_of
 
 # Features that one tree of the domain looks at: 31 leaves, so that these trees are no larger than others.
 DOMAIN_FEATURES = 15
@@ -36,19 +36,21 @@ def compile_forest(estimator: Any, task: Task) -> tuple[bytes, Output]:
     """The graph, and how to run it.
 
     Raises:
-        ConfigurationError: the estimator has several outputs or classes.
+        ConfigurationError: the estimator has several outputs, or as many classes as the task does not have.
     """
     _check(estimator, task)
     features = int(estimator.n_features_in_)
+    classes = len(estimator.classes_) if task is Task.MULTICLASS else 1
     if type(estimator) in _boosting():
-        trees, link, missing = _boosted(estimator), _link(estimator, task), False
-    else:
-        grown = estimator.estimators_ if type(estimator) in _averaging() else [estimator]
-        trees, link = [_tree(one.tree_, task) for one in grown], Link.IDENTITY
-        missing = bool(grown[0].__sklearn_tags__().input_tags.allow_nan)
-    divisor = len(trees) if type(estimator) in _averaging() else None
-    graph = graph_of([*trees, *_domain(features, missing=missing)], features, divisor)
-    return graph, Output(task=task, link=link, exact=True)
+        domain = [*_domain(features, missing=False)]
+        graph = graph_of(_boosted(estimator), features, classes=classes, domain=domain)
+        return graph, boosted_output(task, _link(estimator, task))
+    grown = estimator.estimators_ if type(estimator) in _averaging() else [estimator]
+    trees = [_averaged(one.tree_, task, target) for one in grown for target in range(classes)]
+    domain = [*_domain(features, missing=bool(grown[0].__sklearn_tags__().input_tags.allow_nan))]
+    divisor = len(grown) if type(estimator) in _averaging() else None
+    graph = graph_of(trees, features, divisor, classes=classes, domain=domain)
+    return graph, Output(task=task, link=Link.IDENTITY, exact=True)
 
 
 def rounded_to_float32(thresholds: Floats) -> Floats:
@@ -76,10 +78,11 @@ def _check(estimator: Any, task: Task) -> None:
             f"{name} predicts {estimator.n_outputs_} numbers; only models with one can be compiled"
         )
     classes = len(estimator.classes_) if hasattr(estimator, "classes_") else None
-    if classes != (2 if task is Task.BINARY else None):
+    fits = (classes or 0) > 2 if task is Task.MULTICLASS else classes == (2 if task is Task.BINARY else None)
+    if not fits:
         raise ConfigurationError(
             f"{name} with {classes or 'no'} classes cannot be compiled for a {task.value} model: binary classification "
-            "takes two classes, a regression none"
+            "takes two classes, multi-class classification more, a regression none"
         )
 
 
@@ -88,8 +91,13 @@ def _boosted(estimator: Any) -> list[Tree]:
     rate = float(estimator.learning_rate)
     # The exponential loss's link takes twice the sum; doubling every part of it rounds nowhere else.
     factor = 2.0 if _link_name(estimator) == "HalfLogitLink" else 1.0
-    trees = [_tree(one.tree_, Task.REGRESSION, rate, factor) for one in estimator.estimators_[:, 0]]
-    return [constant(float(first[0, 0]) * factor), *trees]
+    trees = [constant(float(value) * factor, target) for target, value in enumerate(first[0])]
+    for stage in estimator.estimators_:
+        trees += [
+            _tree(one.tree_, rate * one.tree_.value[:, 0, 0].astype(np.float64) * factor, target)
+            for target, one in enumerate(stage)
+        ]
+    return trees
 
 
 def _link(estimator: Any, task: Task) -> Link:
@@ -97,6 +105,7 @@ def _link(estimator: Any, task: Task) -> Link:
         (Task.BINARY, "LogitLink"): Link.SIGMOID,
         (Task.BINARY, "HalfLogitLink"): Link.SIGMOID,
         (Task.REGRESSION, "IdentityLink"): Link.IDENTITY,
+        (Task.MULTICLASS, "MultinomialLogit"): Link.SOFTMAX,
     }
     name = _link_name(estimator)
     if (task, name) not in links:
@@ -111,11 +120,52 @@ def _link_name(estimator: Any) -> str:
     return type(estimator._loss.link).__name__
 
 
-def _tree(grown: Any, task: Task, rate: float = 1.0, factor: float = 1.0) -> Tree:
+def _averaged(grown: Any, task: Task, target: int) -> Tree:
+    """A tree of a forest: its leaves hold shares of classes, or a number.
+
+    Each of several classes gets a tree of its own, because a leaf of the operator adds to one sum.
+    """
+    place = {Task.BINARY: 1, Task.MULTICLASS: target}.get(task, 0)
+    tree = _tree(grown, grown.value[:, 0, place].astype(np.float64), target)
+    return pruned(tree) if task is Task.MULTICLASS else tree
+
+
+def pruned(tree: Tree) -> Tree:
+    """The tree without splits that do not matter, since all leaves below them are equal: most are, class by class.
+
+    Args:
+        tree: each node stands before those that it leads to, as scikit-learn grows them.
+    """
+    leaf, value = tree.leaf.copy(), tree.value.copy()
+    true, false = tree.true.tolist(), tree.false.tolist()
+    for node in reversed(np.flatnonzero(~leaf).tolist()):
+        left, right = true[node], false[node]
+        if leaf[left] and leaf[right] and value[left] == value[right]:
+            leaf[node], value[node] = True, value[left]
+    reached = np.zeros(len(leaf), np.bool_)
+    reached[0] = True
+    for node in np.flatnonzero(~leaf).tolist():
+        if reached[node]:
+            reached[[true[node], false[node]]] = True
+    place = np.cumsum(reached) - 1
+    return Tree(
+        leaf=leaf[reached],
+        feature=np.where(leaf, 0, tree.feature)[reached],
+        threshold=np.where(leaf, 0.0, tree.threshold)[reached],
+        true=np.where(leaf, 0, place[tree.true])[reached],
+        false=np.where(leaf, 0, place[tree.false])[reached],
+        missing_true=(tree.missing_true & ~leaf)[reached],
+        value=value[reached],
+        target=tree.target,
+    )
+
+
+def _tree(grown: Any, value: Floats, target: int) -> Tree:
     """A tree of scikit-learn's own kind.
 
     Args:
-        rate, factor: the leaves are multiplied by these, one after the other.
+        value: what each leaf adds, over all nodes.
+        target: to which sum.
     """
     leaf = grown.children_left == -1
     return Tree(
@@ -125,7 +175,8 @@ def _tree(grown: Any, task: Task, rate: float = 1.0, factor: float = 1.0) -> Tre
         true=grown.children_left.astype(np.int64),
         false=grown.children_right.astype(np.int64),
         missing_true=grown.missing_go_to_left.astype(np.bool_) & ~leaf,
-        value=rate * grown.value[:, 0, 1 if task is Task.BINARY else 0].astype(np.float64) * factor,
+        value=value,
+        target=target,
     )
 
 

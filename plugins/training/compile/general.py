@@ -1,6 +1,7 @@
 """Any scikit-learn estimator or pipeline that skl2onnx converts. Not exact: the parity gate holds it to a tolerance."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from scoring.scorer.compiled import CompiledModel
 INPUT_NAME = "X"
 
 
-def convert(estimator: Any, task: Task, sample: Floats, tolerance: float) -> tuple[bytes, Output]:
+def convert(
+    estimator: Any, task: Task, sample: Floats, tolerance: float, classes: Sequence[str] = ()
+) -> tuple[bytes, Output]:
     """The graph, and how to run it: in float64 where ONNX Runtime can, in float32 where that comes closer.
 
     Raises:
@@ -27,7 +30,7 @@ def convert(estimator: Any, task: Task, sample: Floats, tolerance: float) -> tup
     for input_type in ("double", "float"):
         try:
             graph = _converted(estimator, task, sample.shape[1], input_type)
-            output = _output(graph, task, input_type, tolerance)
+            output = _output(graph, task, input_type, tolerance, tuple(classes))
             difference = _difference(CompiledModel(graph, output).run(sample), expected)
         except Exception as error:
             problems.append(f"as {input_type}: {error}")
@@ -46,17 +49,17 @@ def _converted(estimator: Any, task: Task, features: int, input_type: str) -> by
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType  # noqa: PLC0415
 
     tensor = DoubleTensorType if input_type == "double" else FloatTensorType
-    options = {"zipmap": False} if task is Task.BINARY else None
+    options = None if task is Task.REGRESSION else {"zipmap": False}
     model = to_onnx(estimator, initial_types=[(INPUT_NAME, tensor([None, features]))], options=options)
     content: bytes = model.SerializeToString()
     return content
 
 
-def _output(graph: bytes, task: Task, input_type: str, tolerance: float) -> Output:
+def _output(graph: bytes, task: Task, input_type: str, tolerance: float, classes: tuple[str, ...]) -> Output:
     import onnx  # noqa: PLC0415  see above
 
     names = [output.name for output in onnx.load_from_string(graph).graph.output]
-    wanted = 1 if task is Task.BINARY else 0  # a classifier's first output is the label
+    wanted = 0 if task is Task.REGRESSION else 1  # a classifier's first output is the label
     if len(names) <= wanted:
         raise BundleRejected(f"the graph has the outputs {names}; there is no score among them")
     return Output(
@@ -64,8 +67,9 @@ def _output(graph: bytes, task: Task, input_type: str, tolerance: float) -> Outp
         input_name=INPUT_NAME,
         input_type=input_type,
         output_name=names[wanted],
-        column=wanted,
+        column=1 if task is Task.BINARY else 0,
         tolerance=tolerance,
+        classes=classes,
     )
 
 

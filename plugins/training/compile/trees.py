@@ -15,7 +15,7 @@ import numpy as np
 from scoring.contract.encoder import Floats
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Link, Output, Task
-from training.compile.ensemble import Ints, Ranked, Tree, constant, graph_of
+from training.compile.ensemble import Ints, Ranked, Tree, boosted_output, constant, graph_of
 
 
 def is_boosting(estimator: Any) -> bool:
@@ -29,32 +29,33 @@ def compile_boosting(estimator: Any, task: Task) -> tuple[bytes, Output]:
     """The graph, and how to run it.
 
     Raises:
-        ConfigurationError: the estimator has several outputs, categories that are no numbers, or a link that the
-            manifest does not know.
+        ConfigurationError: the estimator has categories that are no numbers, or a link that the manifest does not know.
     """
     link = _link(estimator, task)
     ranked, columns = _ranked(estimator), _columns(estimator)
-    trees = [_tree(_only(iteration), columns, ranked) for iteration in estimator._predictors]
-    baseline = float(np.ravel(estimator._baseline_prediction)[0])
-    graph = graph_of([constant(baseline), *trees], int(estimator.n_features_in_), ranked=ranked)
-    return graph, Output(task=task, link=link, exact=True)
+    first = np.ravel(estimator._baseline_prediction).tolist()
+    trees = [constant(float(value), target) for target, value in enumerate(first)]
+    for iteration in estimator._predictors:
+        trees += [_tree(one, columns, ranked, target) for target, one in enumerate(iteration)]
+    graph = graph_of(trees, int(estimator.n_features_in_), ranked=ranked, classes=len(first))
+    return graph, boosted_output(task, link)
 
 
 def _link(estimator: Any, task: Task) -> Link:
     name = type(estimator._loss.link).__name__
-    links = {(Task.BINARY, "LogitLink"): Link.SIGMOID, (Task.REGRESSION, "IdentityLink"): Link.IDENTITY}
+    links = {
+        (Task.BINARY, "LogitLink"): Link.SIGMOID,
+        (Task.REGRESSION, "IdentityLink"): Link.IDENTITY,
+        # It keeps one class after the other in memory, and numpy adds them up like that.
+        (Task.MULTICLASS, "MultinomialLogit"): Link.ORDERED_SOFTMAX,
+    }
     if (task, name) not in links:
         raise ConfigurationError(
             f"{type(estimator).__name__} with the loss {estimator.loss!r} ({name}) cannot be compiled for a "
-            f"{task.value} model; binary classification and losses of regression without a link can"
+            f"{task.value} model; classification, with the task of the definition, and losses of regression without a "
+            "link can"
         )
     return links[task, name]
-
-
-def _only(iteration: Sequence[Any]) -> Any:
-    if len(iteration) != 1:
-        raise ConfigurationError(f"{len(iteration)} trees per iteration: only models with one output can be compiled")
-    return iteration[0]
 
 
 def _ranked(estimator: Any) -> list[Ranked]:
@@ -89,7 +90,7 @@ def _numbers(estimator: Any, categories: Any) -> Floats:
     return numbers[~np.isnan(numbers)]
 
 
-def _tree(predictor: Any, columns: Ints, ranked: Sequence[Ranked]) -> Tree:
+def _tree(predictor: Any, columns: Ints, ranked: Sequence[Ranked], target: int) -> Tree:
     nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(np.bool_)
     true, false = nodes["left"].astype(np.int64), nodes["right"].astype(np.int64)
@@ -114,6 +115,7 @@ def _tree(predictor: Any, columns: Ints, ranked: Sequence[Ranked]) -> Tree:
         missing_true=missing_true,
         value=nodes["value"].astype(np.float64),
         members=members,
+        target=target,
     )
 
 

@@ -1,4 +1,7 @@
-"""Calibration: whether a probability of 0.3 comes true three times in ten, and a predicted number on average."""
+"""Calibration: whether a probability of 0.3 comes true three times in ten, and a predicted number on average.
+
+Of several classes the most probable one is looked at: whether what is predicted with 0.7 comes true seven times in ten.
+"""
 
 import numpy as np
 
@@ -7,6 +10,7 @@ from scoring.contract.manifest import Task
 from training.evidence.bootstrap import Blocks, bound
 from training.evidence.sums import Indexes
 from training.measured import Bin, Calibration
+from training.metrics import top_label
 
 BINS = 10
 ROWS_PER_BIN = 50
@@ -18,11 +22,13 @@ def calibration_of(
     """The reliability of scores in bins of about equal counts; None without rows or with scores that are no numbers.
 
     Args:
-        scores, targets: of shape (rows,); a binary model's targets are 0 and 1.
+        scores, targets: as ``training.metrics.metrics_of`` takes them.
         weights: of the resamples, for the bound of the error.
     """
     if len(scores) == 0 or not bool(np.isfinite(scores).all()):
         return None
+    if task is Task.MULTICLASS:
+        scores, targets = top_label(scores, targets)
     count = max(1, min(BINS, len(scores) // ROWS_PER_BIN))
     edges = np.unique(np.quantile(scores, np.linspace(0.0, 1.0, count + 1)[1:-1])) if count > 1 else np.empty(0)
     place = np.searchsorted(edges, scores, side="left")  # equal scores stay together

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scoring.contract.encoder import Column, Floats
 from scoring.contract.features import Category, FeatureSchema
 from scoring.contract.manifest import Task
-from training.metrics import metrics_of
+from training.metrics import areas, metrics_of
 
 SAMPLE_ROWS = 100_000
 BINS = 100
@@ -23,7 +23,8 @@ def power_of(
     """How well each feature by itself predicts the holdout: AUC for classes, R² for numbers, 0 where it cannot.
 
     The prediction is the mean label of the training rows in the same hundredth of the feature, of the same category, or
-    with the value missing as well: whatever shape the connection has, it shows.
+    with the value missing as well: whatever shape the connection has, it shows. Of several classes it is the share of
+    each, and the mean of their areas counts, of those that the holdout has.
 
     Args:
         training, holdout: matrices of shape (rows, features).
@@ -33,14 +34,28 @@ def power_of(
     found: dict[str, float] = {}
     for place, feature in enumerate(schema.features):
         fitted, judged = _codes(training[:, place], holdout[:, place], words=isinstance(feature, Category))
-        means = _means(fitted, labels, 1 + max(int(fitted.max(initial=0)), int(judged.max(initial=0))))
+        count = 1 + max(int(fitted.max(initial=0)), int(judged.max(initial=0)))
+        if task is Task.MULTICLASS:
+            found[feature.name] = _mean_area(fitted, labels, judged, targets, count)
+            continue
+        means = _means(fitted, labels, count)
         found[feature.name] = max(0.0, metrics_of(task, means[judged], targets).get(measure, 0.0))
     return found
 
 
+def _mean_area(
+    fitted: npt.NDArray[np.intp], labels: Floats, judged: npt.NDArray[np.intp], targets: Floats, count: int
+) -> float:
+    """The mean over the classes of the holdout of what their shares in each bin say about them."""
+    classes = range(1 + int(max(labels.max(initial=0.0), targets.max(initial=0.0))))
+    shares = np.column_stack([_means(fitted, (labels == place).astype(np.float64), count) for place in classes])
+    known = areas(shares[judged], targets)
+    return float(np.mean(known[np.isfinite(known)])) if np.isfinite(known).any() else 0.0
+
+
 def measure_of(task: Task) -> str:
     """In which metric a single feature is measured."""
-    return "auc" if task is Task.BINARY else "r2"
+    return "r2" if task is Task.REGRESSION else "auc"
 
 
 def sample(places: npt.NDArray[np.intp], most: int = SAMPLE_ROWS) -> npt.NDArray[np.intp]:

@@ -18,11 +18,11 @@ MOST_VALUES = 40
 """A name's slices beyond the largest are left out."""
 DISTINCT = 12
 """A number with more values than this is sliced by quarters."""
-OF_EACH_CLASS = 20
+OF_OTHER_CLASSES = 20
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """The holdout with both models' scores, each of shape (rows,)."""
+    """The holdout with both models' scores, as ``training.metrics.metrics_of`` takes them."""
 
     task: Task
     candidate: Floats
@@ -35,7 +35,7 @@ class Rows(msgspec.Struct, frozen=True):
 def slices_of(
     names: list[str], columns: Columns, schema: FeatureSchema, matrix: Floats, rows: Rows, weights: Floats, least: int
 ) -> Slices:
-    """Measure every slice with at least ``least`` rows, and for classes 20 rows of each.
+    """Measure every slice with at least ``least`` rows, and for classes 20 rows that are not of the most frequent one.
 
     Args:
         names: of fields, looked-up values or features.
@@ -88,8 +88,10 @@ def _words(column: Column) -> np.typing.NDArray[np.str_]:
 def _is_enough(rows: Rows, places: Indexes, least: int) -> bool:
     if len(places) < least:
         return False
-    positives = int((rows.targets[places] > 0).sum())
-    return rows.task is Task.REGRESSION or min(positives, len(places) - positives) >= OF_EACH_CLASS
+    if rows.task is Task.REGRESSION:
+        return True
+    of_class = np.bincount(rows.targets[places].astype(np.intp))
+    return len(places) - int(of_class.max(initial=0)) >= OF_OTHER_CLASSES
 
 
 def _measured(name: str, value: str, rows: Rows, places: Indexes, weights: Floats) -> Slice:

@@ -18,7 +18,7 @@ def gate(evidence: Evidence) -> Verdict:
     found, stated = evidence.calibration(), evidence.definition.gates.calibration
     champions = _champions(evidence)
     limit = max(stated, champions)
-    classes = evidence.definition.task is Task.BINARY
+    classes = evidence.definition.task is not Task.REGRESSION
     what = "the expected calibration error" if classes else "the mean error by tenths of the prediction"
     unit = "" if classes else " standard deviations of the label"
     least = found.error if found.low is None else found.low

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from scoring.contract.errors import ConfigurationError
+from scoring.contract.features import FieldType
 from scoring.contract.manifest import Task, Topics
 from scoring.contract.verdict import Judgement, Verdict
-from tests.support.training import ROOT, definition
+from tests.support.training import ROOT, classification, definition
 from training import field
 from training.catalog import load_definition, load_definitions
 from training.definition import Estimator, Gates, Label, Source, days, months, table_lookup
@@ -18,6 +19,7 @@ from training.feature import category, number
 from training.gates import GATES
 from training.gates.evidence import Evidence
 from training.limits import GATES as GATE_NAMES
+from training.pull import column_types
 
 VERDICT = Verdict(gate="mine", judgement=Judgement.PASS, sentence="fine")
 
@@ -185,6 +187,54 @@ def test_a_label_with_a_limit_makes_two_classes() -> None:
         threshold=0.4,
     )
     assert made.task is Task.BINARY
+
+
+def test_a_label_with_classes_makes_as_many() -> None:
+    made = classification()
+    assert made.task is Task.MULTICLASS
+    assert column_types(made)["payment"] is FieldType.STRING
+    assert column_types(definition())["fare"] is FieldType.NUMBER
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (("a",), "label: there are 1 classes, 3 to 100 are allowed"),
+        (("a", "b"), "label: of two classes a binary model is made; give at_least"),
+        (("a", "b", "b"), "label: of two classes a binary model is made"),
+        (tuple(str(number) for number in range(101)), "label: there are 101 classes"),
+        (("a", "b", "c", "a"), "label: the class 'a' is there twice"),
+        (("a", "b", ""), "label: the class '' must have 1 to 200 characters"),
+        ((1, 2, 3), "label: classes is (1, 2, 3); list the values of the column as text"),
+        ("abc", "label: classes is 'abc'; list the values of the column as text"),
+    ],
+)
+def test_what_is_wrong_with_classes_is_told(classes: Any, told: str) -> None:
+    assert told in mistakes(
+        label=Label("payment", known_after=timedelta(hours=1), classes=classes), gates=Gates(minimum={"auc": 0.6})
+    )
+
+
+def test_classes_go_with_no_limit_no_threshold_and_no_regressor() -> None:
+    both = Label("payment", known_after=timedelta(hours=1), classes=("a", "b", "c"), at_least=1)
+    told = mistakes(
+        label=both,
+        threshold=0.5,
+        estimator=Estimator("sklearn.ensemble.RandomForestRegressor"),
+        gates=Gates(minimum={"r2": 0.6}),
+    )
+    assert "at_least makes two classes of a number, classes names several; give one of them" in told
+    assert "threshold: a model of several classes decides for the most probable one; leave it out" in told
+    assert "is a regressor, but the label has classes; leave it out, or use a classifier" in told
+    assert "'r2' is no metric of a multiclass model (there are: auc, log_loss, brier, accuracy)" in told
+
+
+def test_accuracy_is_a_metric_of_several_classes_alone() -> None:
+    label = Label("fare", at_least=20, known_after=timedelta(hours=1))
+    told = mistakes(label=label, gates=Gates(minimum={"accuracy": 0.6}))
+    assert "'accuracy' is no metric of a binary model (there are: auc, log_loss, brier)" in told
+    with pytest.raises(ConfigurationError, match=r'state a minimum or maximum, such as minimum=\{"auc": 0.6\}'):
+        classification(gates=Gates())
 
 
 def test_the_interval_and_the_holdout_are_whole_months_by_the_calendar() -> None:

@@ -2,10 +2,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pytest
 
 from scoring.contract.clock import epoch_s
 from scoring.contract.encoder import Column
-from tests.support.training import definition
+from scoring.contract.errors import ConfigurationError
+from tests.support.training import classification, definition
 from training import field
 from training.definition import Gates, Label
 from training.rows import split, targets, where
@@ -61,3 +63,25 @@ def test_rows_are_taken_from_columns_of_words_and_of_numbers() -> None:
     taken = where(columns((timedelta(0), 1.0, "a"), (timedelta(0), 2.0, "b")), np.array([False, True]))
     assert taken["trip_id"] == ["b"]
     np.testing.assert_array_equal(taken["fare"], [2.0])
+
+
+def paid(*words: str | None) -> dict[str, Column]:
+    found = columns(*((timedelta(days=-1 if word else 1), None, "a") for word in words))
+    return {**found, "payment": list(words)}
+
+
+def test_classes_are_numbered_in_the_order_of_the_definition() -> None:
+    found = targets(classification(), paid("voucher", "cash", None, "card", "cash"))
+    np.testing.assert_array_equal(found, [2.0, 0.0, np.nan, 1.0, 0.0])
+    parts = split(classification(), paid("voucher", None, "card"), HOLDOUT)
+    assert parts.without_label.tolist() == [False, True, False]
+    assert parts.training.tolist() == [True, False, True]
+
+
+def test_a_label_that_is_no_class_is_an_error_that_names_what_was_found() -> None:
+    words = ["cash", "Card", "Card", "barter", *(f"x{number}" for number in range(9))]
+    with pytest.raises(ConfigurationError) as caught:
+        targets(classification(), paid(*words))
+    told = str(caught.value)
+    assert "label 'payment': the data have 'Card' (2 rows), 'barter' (1 rows), 'x0' (1 rows)" in told
+    assert "and 6 more, which is none of the classes ['cash', 'card', 'voucher']; add it" in told
