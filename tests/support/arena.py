@@ -99,6 +99,13 @@ class Arena:
         self.produced += 1
         self._flush()
 
+    def send_all(self, records: Sequence[tuple[bytes, bytes]]) -> None:
+        """Produce records by value and key, to the partitions in turn."""
+        for number, (value, key) in enumerate(records):
+            self._produce(value, key, number % PARTITIONS, None)
+        self.produced += len(records)
+        self._flush()
+
     def send(self, topic: str, value: bytes | None, key: bytes, headers: object) -> None:
         """Produce to any topic."""
         self._producer.produce(topic, value, key, headers=headers)  # type: ignore[arg-type]

@@ -11,6 +11,8 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 END = datetime(2024, 5, 1, tzinfo=UTC)
 ORDERS = 6_000
 DEPOTS = ("harbour", "north", "south")
+# Up to how many minutes an ending is called so.
+OUTCOMES = {"quick": 38.0, "usual": 55.0, "slow": 75.0, "very slow": float("inf")}
 
 _metadata = sa.MetaData()
 _Time = sa.DateTime(timezone=True)
@@ -26,6 +28,7 @@ deliveries = sa.Table(
     sa.Column("express", sa.Boolean),
     sa.Column("courier", sa.String(20)),
     sa.Column("minutes", sa.Float),
+    sa.Column("outcome", sa.String(20)),
 )
 depot_load = sa.Table(
     "depot_load",
@@ -92,5 +95,13 @@ def _orders(random: np.random.Generator, queues: dict[tuple[str, datetime], floa
             "kg": None if random.random() < 0.15 else kg,
             "express": None if random.random() < 0.05 else express,
             "courier": None if random.random() < 0.5 else "c" + str(number % 9),
-            "minutes": None if random.random() < 0.03 else max(round(minutes, 1), 1.0),
+            **_ending(None if random.random() < 0.03 else max(round(minutes, 1), 1.0)),
         }
+
+
+def _ending(minutes: float | None) -> dict[str, Any]:
+    """How long it took, and the word for it."""
+    if minutes is None:
+        return {"minutes": None, "outcome": None}
+    word = next(word for word, limit in OUTCOMES.items() if minutes <= limit)
+    return {"minutes": minutes, "outcome": word}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from scoring.contract.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE
+from scoring.contract.manifest import FORMAT, GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE
 from tests.faults.hostile import operators
 from tests.faults.hostile.graphs import make as make_graph
 from tests.support.forge import BundleCase, Forge, Json, Parts, write_manifest
@@ -199,6 +199,12 @@ def _outputs_that_are_not_so(forge: Forge, folder: Path) -> BundleCase:
         {"exact": False, "tolerance": 10.0},
         {"exact": False, "tolerance": -1.0},
         {"threshold": "high"},
+        {"task": "multiclass", "threshold": None},
+        {"task": "multiclass", "threshold": None, "classes": ["a", "b", "c"]},
+        {"task": "multiclass", "classes": ["a", "b", "c"], "column": 0},
+        {"task": "multiclass", "threshold": None, "classes": ["a", "b", "a"], "link": "ordered-softmax"},
+        {"classes": ["a", "b", "c"]},
+        {"link": "ordered-softmax"},
     )
     return _with_manifest(forge, folder, lambda manifest: manifest["output"].update(forge.chooser.choice(changes)))
 
@@ -207,7 +213,7 @@ def _numbers_that_are_none(forge: Forge, folder: Path) -> BundleCase:
     parts = forge.parts()
     parts.write(folder)
     text = (folder / MANIFEST_FILE).read_text()
-    old = forge.chooser.choice(('"threshold": 2.5', '"tolerance": 0.0', '"training_rows": 1', '"format": 1'))
+    old = forge.chooser.choice(('"threshold": 2.5', '"tolerance": 0.0', '"training_rows": 1', f'"format": {FORMAT}'))
     new = forge.chooser.choice(("NaN", "Infinity", "-Infinity", "1e999", "1" + "0" * 5_000, "[]", '"1"', "true", "0x1"))
     assert old in text
     return BundleCase(write_manifest(folder, text.replace(old, f"{old.split(':')[0]}: {new}", 1).encode()))
@@ -226,7 +232,7 @@ def _absurd_json(forge: Forge, folder: Path) -> BundleCase:
         content * 2,
         content.replace(b'"model"', b'"model": "small", "model"', 1),
         content.replace(b'"files"', b'"files": {}, "files"', 1),
-        content.replace(b'"format"', b'"format": 1, "format"', 1),
+        content.replace(b'"format"', b'"format": 2, "format"', 1),
         content.replace(b'"small"', b'"sm\\ud800all"', 1),
         content.replace(b'"small"', b'"sm\xffall"', 1),
         content.replace(b"{", b'{"deep": ' + b"[" * 100_000 + b"]" * 100_000 + b",", 1),
@@ -262,7 +268,7 @@ def _parts_that_are_missing(forge: Forge, folder: Path) -> BundleCase:
 
 
 def _another_format(forge: Forge, folder: Path) -> BundleCase:
-    number = forge.chooser.choice((0, 2, 99, -1, 2**70))
+    number = forge.chooser.choice((0, FORMAT + 1, 99, -1, 2**70))
     return _with_manifest(forge, folder, lambda manifest: manifest.update(format=number))
 
 
@@ -286,7 +292,9 @@ def _rows_that_are_not_reproduced(forge: Forge, folder: Path) -> BundleCase:
     def change(rows: list[Json]) -> None:
         row = forge.chooser.choice(rows)
         field = forge.chooser.choice(("compiled", "estimator"))
-        row[field] += forge.chooser.choice((1e-9, -1e-9, 1.0, 1e300, 4.5e-16))
+        off = row[field] + forge.chooser.choice((1e-9, -1e-9, 1.0, 1e300, 4.5e-16))
+        # Probabilities where there is one number, too: the right number as the only one of a list.
+        row[field] = forge.chooser.choice((off, off, off, [row[field]], [row[field]] * 3, []))
 
     return _with_golden(forge, folder, change)
 

@@ -15,7 +15,7 @@ from local import warehouse
 from scoring.registry.open import open_registry
 from scoring.settings import Settings
 from tests.support import deliveries, readings
-from tests.support.gate_table.stage import DELIVERIES, FLIGHTS, MACHINES, DataSet
+from tests.support.gate_table.stage import DELIVERIES, FLIGHTS, MACHINES, OUTCOMES, DataSet
 from tests.support.postgres import MakeDatabase
 from tests.support.training import ROOT
 from training import pipeline
@@ -167,6 +167,19 @@ def parcels(tmp_path: Path, parcels_url: str) -> Relay:
     return parcels_in(tmp_path, parcels_url)
 
 
+def outcomes_in(folder: Path, url: str) -> Relay:
+    """The made-up deliveries once more, as a model of several classes."""
+    models = ROOT / "tests" / "support" / "gate_table" / "models"
+    return made_up_in(folder, "delivery_outcome", {"parcels": url}, models)
+
+
+@pytest.fixture
+def outcomes(tmp_path: Path) -> Relay:
+    url = f"sqlite:///{tmp_path / 'parcels.db'}"
+    deliveries.fill(url)
+    return outcomes_in(tmp_path, url)
+
+
 DataSets = Callable[[str], DataSet]
 
 
@@ -210,9 +223,20 @@ def data_sets(few_flights: Path, tmp_path_factory: pytest.TempPathFactory) -> Da
         first = relay.request(readings.START, readings.END.replace(month=5))
         return relay, first, relay.request(*relay.definition.interval_ending(readings.END))
 
+    def outcomes() -> tuple[Relay, RunRequest, RunRequest]:
+        folder = tmp_path_factory.mktemp(OUTCOMES)
+        url = f"sqlite:///{folder / 'parcels.db'}"
+        deliveries.fill(url)
+        relay = outcomes_in(folder, url)
+        april = deliveries.START.replace(month=4)
+        later = relay.request(*relay.definition.interval_ending(deliveries.END))
+        return relay, relay.request(deliveries.START, april), later
+
+    makers = {FLIGHTS: flights, DELIVERIES: parcels, MACHINES: readings_of_machines, OUTCOMES: outcomes}
+
     def of(name: str) -> DataSet:
         if name not in made:
-            relay, first, second = {FLIGHTS: flights, DELIVERIES: parcels, MACHINES: readings_of_machines}[name]()
+            relay, first, second = makers[name]()
             assert relay.run(first).promoted
             pulled = pipeline.pull(relay.definition, second, relay.settings)
             snapshot = pipeline.snapshot(relay.definition, second, relay.settings, pulled)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.integration.training.conftest import DataSets
-from tests.support.gate_table import data_faults, harmless, model_faults
+from tests.support.gate_table import class_faults, data_faults, harmless, model_faults
 from tests.support.gate_table.cases import CASES, HARMLESS, Case
-from tests.support.gate_table.stage import DELIVERIES, FLIGHTS, Stage, refusals
+from tests.support.gate_table.stage import DELIVERIES, FLIGHTS, OUTCOMES, Stage, refusals
 
-MODULES = (data_faults, model_faults, harmless)  # they fill the table when they are imported
+MODULES = (data_faults, model_faults, class_faults, harmless)  # they fill the table when they are imported
 
 
 def rows(cases: list[Case]) -> list[object]:
@@ -30,9 +30,11 @@ def test_the_table_has_forty_faults_and_ten_harmless_changes_on_either_data_set(
     for name in (FLIGHTS, DELIVERIES):
         assert sum(name in case.gates for case in CASES) >= 40
         assert sum(name in case.gates for case in HARMLESS) >= 10
+    assert sum(OUTCOMES in case.gates for case in CASES) >= 10
+    assert sum(OUTCOMES in case.gates for case in HARMLESS) >= 3
     named = {gate for case in CASES for gate in case.gates.values()}
     gates = {"data", "freshness", "volume", "leakage", "parity", "load", "minimum-quality", "not-worse"}
-    assert named == gates | {"slices", "calibration", "definition"}
+    assert named == gates | {"slices", "calibration", "definition", "training"}
 
 
 @pytest.mark.parametrize(("name", "case"), rows(CASES))

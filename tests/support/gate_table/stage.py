@@ -28,7 +28,7 @@ from training.snapshot import write_columns
 
 Mask = np.typing.NDArray[np.bool_]
 
-FLIGHTS, DELIVERIES, MACHINES = "flights", "deliveries", "machines"
+FLIGHTS, DELIVERIES, MACHINES, OUTCOMES = "flights", "deliveries", "machines", "outcomes"
 BOTH = (FLIGHTS, DELIVERIES)
 ALL = (FLIGHTS, DELIVERIES, MACHINES)
 
@@ -54,6 +54,7 @@ NAMES = {
     FLIGHTS: Names("distance", "carrier", "carrier", "UA", "dep_delay"),
     DELIVERIES: Names("kilometres", "load.status", "depot", "north", "courier"),
     MACHINES: Names("vibration", "kind", "kind", "press", "repair_minutes"),
+    OUTCOMES: Names("kilometres", "load.status", "depot", "north", "courier"),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from scoring.cli import group
 from scoring.contract.dead_letter import Reason
 from scoring.contract.heartbeat import State
+from scoring.contract.manifest import FORMAT, Link, Task
 from scoring.contract.prediction import CORRELATION_HEADERS, decode_prediction
 from scoring.settings import Settings
 from training.catalog import load_definition
@@ -79,8 +80,17 @@ def test_the_settings_page_names_every_setting_with_its_description() -> None:
 
 def test_the_messages_page_names_every_reason_and_every_header() -> None:
     text = (PROJECT / "docs/reference/messages.md").read_text()
-    assert set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE)) == {reason.value for reason in Reason}
+    _, _, letters = text.partition("**Dead letters**")
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", letters, re.MULTILINE)) == {reason.value for reason in Reason}
     assert all(f"`{header}`" in text for header in CORRELATION_HEADERS)
+
+
+def test_the_messages_page_names_the_format_and_every_link_of_a_manifest() -> None:
+    text = (PROJECT / "docs/reference/messages.md").read_text()
+    _, _, manifests = text.partition(f"**Manifests** are of format {FORMAT};")
+    links, _, _ = manifests.partition("**Dead letters**")
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", links, re.MULTILINE)) == {link.value for link in Link}
+    assert all(f"`{task.value}`" in links for task in Task)
 
 
 def test_the_worker_page_names_every_state() -> None:
