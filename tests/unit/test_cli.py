@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from scoring import cli
+from scoring.commands.show import _manifest_lines
 from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
 from scoring.contract.manifest import GOLDEN_FILE, MODEL_FILE
 from scoring.scorer.bundle import write_bundle
@@ -124,6 +125,12 @@ def test_a_damaged_bundle_is_not_scored_with(tmp_path: Path) -> None:
     (tmp_path / "bundle" / "model.onnx").write_bytes(b"damaged")
     with pytest.raises(BatonError, match="wrong SHA-256"):
         cli.group(["score", str(tmp_path / "bundle")], standalone_mode=False)
+
+
+def test_a_version_of_several_classes_is_shown_with_their_names(tmp_path: Path) -> None:
+    told = [*_manifest_lines(bundle_of_classes(tmp_path / "bundle").manifest)]
+    assert '  classes: early, on time, so-called "late"' in told
+    assert "classes" not in "".join(_manifest_lines(small_bundle(tmp_path / "other").manifest))
 
 
 # --- baton verify -------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import numpy as np
 from scoring.contract.encoder import Floats
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Link, Output, Task
-from training.compile.ensemble import Tree, boosted_output, constant, graph_of
+from training.compile.ensemble import Flags, Tree, boosted_output, constant, graph_of
 
 # Features that one tree of the domain looks at: 31 leaves, so that these trees are no larger than others.
 DOMAIN_FEATURES = 15
@@ -136,28 +136,39 @@ def pruned(tree: Tree) -> Tree:
     Args:
         tree: each node stands before those that it leads to, as scikit-learn grows them.
     """
-    leaf, value = tree.leaf.copy(), tree.value.copy()
-    true, false = tree.true.tolist(), tree.false.tolist()
-    for node in reversed(np.flatnonzero(~leaf).tolist()):
+    leaf, value = _merged(tree)
+    kept = _reached(tree, leaf)
+    place = np.cumsum(kept) - 1
+    return Tree(
+        leaf=leaf[kept],
+        feature=np.where(leaf, 0, tree.feature)[kept],
+        threshold=np.where(leaf, 0.0, tree.threshold)[kept],
+        true=np.where(leaf, 0, place[tree.true])[kept],
+        false=np.where(leaf, 0, place[tree.false])[kept],
+        missing_true=(tree.missing_true & ~leaf)[kept],
+        value=value[kept],
+        target=tree.target,
+    )
+
+
+def _merged(tree: Tree) -> tuple[Flags, Floats]:
+    """Which nodes are leaves, or lead to equal ones only, and what is added there."""
+    leaf, value, true, false = (each.tolist() for each in (tree.leaf, tree.value, tree.true, tree.false))
+    for node in reversed(np.flatnonzero(~tree.leaf).tolist()):
         left, right = true[node], false[node]
         if leaf[left] and leaf[right] and value[left] == value[right]:
             leaf[node], value[node] = True, value[left]
-    reached = np.zeros(len(leaf), np.bool_)
-    reached[0] = True
+    return np.array(leaf), np.array(value)
+
+
+def _reached(tree: Tree, leaf: Flags) -> Flags:
+    """Which nodes a way from the root still leads to."""
+    found, true, false = [False] * len(leaf), tree.true.tolist(), tree.false.tolist()
+    found[0] = True
     for node in np.flatnonzero(~leaf).tolist():
-        if reached[node]:
-            reached[[true[node], false[node]]] = True
-    place = np.cumsum(reached) - 1
-    return Tree(
-        leaf=leaf[reached],
-        feature=np.where(leaf, 0, tree.feature)[reached],
-        threshold=np.where(leaf, 0.0, tree.threshold)[reached],
-        true=np.where(leaf, 0, place[tree.true])[reached],
-        false=np.where(leaf, 0, place[tree.false])[reached],
-        missing_true=(tree.missing_true & ~leaf)[reached],
-        value=value[reached],
-        target=tree.target,
-    )
+        if found[node]:
+            found[true[node]] = found[false[node]] = True
+    return np.array(found)
 
 
 def _tree(grown: Any, value: Floats, target: int) -> Tree:
