@@ -85,7 +85,7 @@ def verify(name: str, folder: Path, expected_digest: str | None) -> Verified:
         checks.append(_passed(step, f"{len(bundle.manifest.files)} files as the manifest says; it is {named}"))
         step = "loads"
         scorer = Scorer(bundle)
-        checks.append(_passed(step, f"the compiled model runs {len(bundle.manifest.schema.features)} features"))
+        checks.append(_passed(step, f"{len(bundle.manifest.schema.features)} features run, by {scorer.kernel}"))
         step = "golden-rows"
         check_golden(scorer)
         checks.append(_passed(step, f"{len(bundle.golden)} rows score as they did when the bundle was made"))

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from scoring.contract.encoder import Floats
 from scoring.scorer.ensemble import Ensemble, Ints, Model, Splits, Unsuitable, model_of, splits_of
 from scoring.scorer.graph import Graph
+from scoring.scorer.trying import by_feature, thresholds_at, trying_rows
 
 __all__ = ["BitVectors", "Unsuitable"]
 
@@ -32,8 +33,6 @@ BLOCK_ROWS = 256
 _WORTHWHILE = 1.2
 # However many trees there are: ONNX Runtime is at its best when a record comes alone.
 _FEWEST_ROWS = 8
-# A threshold beyond this is none of data, but the edge of what the estimator takes.
-_EXTREME = 1e38
 
 Words = npt.NDArray[Any]  # uint32 or uint64: bit i for leaf i of a tree
 
@@ -92,11 +91,14 @@ class BitVectors:
         graph: checked before, so that its references are in range and every tree is one.
 
     Attributes:
+        name: for the log.
         faster_from: from so many records on it is estimated to be faster than ONNX Runtime; None if it never is.
 
     Raises:
         Unsuitable: it is something else, or too large.
     """
+
+    name = "numpy"
 
     def __init__(self, graph: Graph) -> None:
         model = model_of(graph)
@@ -110,7 +112,7 @@ class BitVectors:
         self._columns = np.array([feature.column for feature in self._features], np.intp)
         self._first = (np.arange(self._trees, dtype=np.intp) * leaves.shape[1])[:, None]
         self._leaves = leaves.reshape(-1)
-        self.faster_from = faster_from(
+        self.faster_from: int | None = faster_from(
             splits.leaves_of_tree(self._trees), len(self._features), word_bytes=self._word.itemsize
         )
 
@@ -124,25 +126,8 @@ class BitVectors:
         return scores if self._divisor is None else scores / self._divisor
 
     def trying_rows(self, features: int, rows: int) -> Floats:
-        """Rows that a wrong kernel would score wrongly: on and next to thresholds, one number of each anywhere at all.
-
-        Only one, since a number beyond what the estimator takes may spoil the whole score, and then shows nothing.
-        """
-        random = np.random.default_rng(0)
-        matrix = np.zeros((rows, features))
-        anywhere = random.integers(0, len(self._features), rows)
-        for place, feature in enumerate(self._features):
-            ordinary = feature.thresholds[np.abs(feature.thresholds) < _EXTREME]
-            known = ordinary if len(ordinary) else np.zeros(1)
-            everything = np.concatenate([feature.thresholds, [np.nan, np.inf, -np.inf]])
-            near = np.where(
-                anywhere == place,
-                everything[random.integers(0, len(everything), rows)],
-                known[random.integers(0, len(known), rows)],
-            )
-            beside = [near, np.nextafter(near, np.inf), np.nextafter(near, -np.inf)]
-            matrix[:, feature.column] = np.choose(random.integers(0, len(beside), rows), beside)
-        return matrix
+        """Rows that a wrong kernel would score wrongly (see ``trying_rows``)."""
+        return trying_rows([(feature.column, feature.thresholds) for feature in self._features], features, rows)
 
     def _block(self, columns: Floats, room: "_Room", scores: Floats) -> None:
         into = room.allowed
@@ -163,10 +148,8 @@ class BitVectors:
 
     def _tables(self, model: Model, splits: Splits) -> list[_Feature]:
         columns = model.ensemble.features[splits.node]
-        order = np.argsort(columns, kind="stable")
-        used, starts = np.unique(columns[order], return_index=True)
-        places = dict(zip(used.tolist(), np.split(order, starts[1:]), strict=True))
-        thresholds = {column: _thresholds(model.ensemble, splits.node[of]) for column, of in places.items()}
+        places = by_feature(columns)
+        thresholds = {column: thresholds_at(model.ensemble, splits.node[of]) for column, of in places.items()}
         rows = sum(len(found) + 2 for found in thresholds.values())
         rows += sum(len(ranks.numbers) for ranks in model.ranks)
         if rows * self._trees * self._word.itemsize > MAXIMUM_TABLE_BYTES:
@@ -249,14 +232,6 @@ def _ask(table: Words, thresholds: Floats, splits: Splits, out: _Out, ensemble: 
     trees, starts = np.unique(splits.tree[order], return_index=True)
     bits = np.where(inside, out.false[:, None], out.true[:, None])[order]
     table[:-1, trees] &= np.bitwise_and.reduceat(bits, starts, axis=0).T
-
-
-def _thresholds(ensemble: Ensemble, nodes: Ints) -> Floats:
-    """Where the answer of one of the nodes changes, ascending."""
-    asks = ensemble.asks[nodes]
-    members = ensemble.members_of(nodes[asks])
-    numbers = np.concatenate(members) if members else np.zeros(0)
-    return np.unique(np.concatenate([ensemble.splits[nodes[~asks]], numbers, np.nextafter(numbers, -np.inf)]))
 
 
 def _leaves(ensemble: Ensemble, splits: Splits, trees: int, width: int) -> Floats:

@@ -11,9 +11,9 @@ import structlog
 from scoring.contract.encoder import Floats
 from scoring.contract.errors import BundleRejected
 from scoring.contract.manifest import Link, Output
-from scoring.scorer.bitvectors import BitVectors, Unsuitable
 from scoring.scorer.graph import parse_graph
 from scoring.scorer.graph_rules import check_graph
+from scoring.scorer.kernels import Kernel, Unsuitable, kernel_of
 
 _INPUT_TYPES = {"double": np.float64, "float": np.float32}
 _TRYING_ROWS = 512
@@ -25,7 +25,10 @@ class CompiledModel:
 
     Args:
         checked: the graph passed ``check_graph`` before, in another process; a hot one need not do it again.
-        kernel: use the kernel where it is faster; otherwise ONNX Runtime, the reference, alone.
+        kernel: use a kernel where it is faster; otherwise ONNX Runtime, the reference, alone.
+
+    Attributes:
+        kernel: what runs the graph where it is faster: ``compiled``, ``numpy``, or nothing but ``onnxruntime``.
 
     Raises:
         BundleRejected: the graph breaks a rule (``graph_rules``), ONNX Runtime refuses it, or it lacks the input or
@@ -42,6 +45,7 @@ class CompiledModel:
             raise BundleRejected(f"compiled model: ONNX Runtime refuses the graph: {error}") from error
         self._check_names()
         self._kernel = self._agreeing_kernel(graph) if kernel else None
+        self.kernel = "onnxruntime" if self._kernel is None else self._kernel.name
         self._kernel_rows = (self._kernel.faster_from if self._kernel is not None else None) or sys.maxsize
 
     def run(self, matrix: Floats) -> Floats:
@@ -70,12 +74,12 @@ class CompiledModel:
             raise BundleRejected(f"compiled model: output of shape {raw.shape} for {len(matrix)} records")
         return scores
 
-    def _agreeing_kernel(self, graph: bytes) -> BitVectors | None:
+    def _agreeing_kernel(self, graph: bytes) -> Kernel | None:
         """The kernel, where it runs this graph, is faster for some micro-batch and gives the reference's scores."""
         if self._output.input_type != "double" or self._output.column != 0:
             return None
         try:
-            kernel = BitVectors(parse_graph(graph))
+            kernel = kernel_of(parse_graph(graph))
         except Unsuitable:
             return None
         if kernel.faster_from is None:
@@ -83,7 +87,11 @@ class CompiledModel:
         rows = kernel.trying_rows(self.features, _TRYING_ROWS)
         if np.array_equal(kernel.run(rows).view(np.int64), self._reference(rows).view(np.int64)):
             return kernel
-        log.error("kernel.disagrees", why="ONNX Runtime scores otherwise, and counts; please report this model")
+        log.error(
+            "kernel.disagrees",
+            kernel=kernel.name,
+            why="ONNX Runtime scores otherwise, and counts; please report this model",
+        )
         return None
 
     def _check_names(self) -> None:

@@ -98,7 +98,7 @@ def splits_of(ensemble: Ensemble, maximum_leaves: int) -> Splits:
     Raises:
         Unsuitable: a tree has more leaves.
     """
-    levels = _levels(ensemble, ensemble.roots, maximum_leaves)
+    levels = levels_of(ensemble, ensemble.roots, maximum_leaves)
     left, count, first = (np.zeros(len(ensemble.features), np.int64) for _ in range(3))
     for nodes, _ in reversed(levels):
         on_true, on_false = (_leaves_on(side, nodes, count) for side in (ensemble.true, ensemble.false))
@@ -121,13 +121,20 @@ def splits_of(ensemble: Ensemble, maximum_leaves: int) -> Splits:
     )
 
 
-def _levels(ensemble: Ensemble, roots: Ints, maximum: int) -> list[tuple[Ints, Ints]]:
-    """The inner nodes by their distance from the root, and the tree of each."""
+def levels_of(ensemble: Ensemble, roots: Ints, maximum: int) -> list[tuple[Ints, Ints]]:
+    """The inner nodes by their distance from the root, and the tree of each.
+
+    Raises:
+        Unsuitable: a tree is deeper, or two ways lead to one node: none comes round again, whoever looked before.
+    """
     found: list[tuple[Ints, Ints]] = []
-    nodes, trees = roots, np.arange(len(roots), dtype=np.int64)
+    nodes, trees, met = roots, np.arange(len(roots), dtype=np.int64), np.zeros(len(ensemble.features), np.bool_)
     while len(nodes):
         if len(found) >= maximum:  # a tree that deep has more leaves than that
             raise Unsuitable(f"a tree has more than {maximum} leaves")
+        if met[nodes].any() or len(np.unique(nodes)) < len(nodes):
+            raise Unsuitable("its nodes are no trees")
+        met[nodes] = True
         found.append((nodes, trees))
         sides = (ensemble.true, ensemble.false)
         inner = [~side.leaf[nodes] for side in sides]
@@ -247,7 +254,7 @@ def _ranks(trees: Node, joined: Node) -> tuple[Ranks, ...]:
 
 def _replaced(ensemble: Ensemble, target: int, root: int) -> Ranks:
     """What one tree makes of one column."""
-    nodes = np.concatenate([found for found, _ in _levels(ensemble, np.array([root]), MAXIMUM_RANK_DEPTH)])
+    nodes = np.concatenate([found for found, _ in levels_of(ensemble, np.array([root]), MAXIMUM_RANK_DEPTH)])
     leaves = np.concatenate([side.ids[nodes[side.leaf[nodes]]] for side in (ensemble.true, ensemble.false)])
     columns = np.unique(ensemble.features[nodes])
     if len(columns) > 1 or ensemble.asks[nodes].any() or np.any(ensemble.targets[leaves] != target):

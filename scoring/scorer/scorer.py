@@ -42,6 +42,11 @@ class Scorer:
         if taken != given:
             raise BundleRejected(f"compiled model: it takes {taken} features, the manifest has {given}")
 
+    @property
+    def kernel(self) -> str:
+        """What runs the compiled model (see ``CompiledModel.kernel``)."""
+        return self._model.kernel
+
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Columns of the records that decode, and the failures."""
         return self._decoder.decode(values)

@@ -312,6 +312,7 @@ class Fetching:
         for _ in range(WARM_UP_RUNS):
             check_golden(scorer)
         self._check(scorer)
+        log.info("bundle.loaded", model=model, version=live.version, sequence=live.sequence, kernel=scorer.kernel)
         emitter = Emitter(bundle.manifest, version=live.version, sequence=live.sequence, digest=live.digest)
         return Active(model, work.ledger, live.sequence, live.version, live.digest, work.noticed_at, scorer, emitter)
 

@@ -1,7 +1,7 @@
-"""The kernel equals ONNX Runtime bit for bit wherever it runs at all, and says what it does not run."""
+"""Every kernel equals ONNX Runtime bit for bit wherever it runs at all, and says what it does not run."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,14 +11,27 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from scoring.contract.encoder import Floats
 from scoring.contract.manifest import Link, Output, Task
-from scoring.scorer import bitvectors
+from scoring.scorer import bitvectors, library
 from scoring.scorer.bitvectors import BitVectors, Unsuitable, faster_from
 from scoring.scorer.compiled import CompiledModel
-from scoring.scorer.graph import parse_graph
+from scoring.scorer.graph import Graph, parse_graph
+from scoring.scorer.kernels import Kernel, kernels
 from tests.support.thresholds import adversarial_rows, every_threshold
 from training.compile import compile_model
 
 ROWS = 3_000
+Make = Callable[[Graph], Kernel]
+
+
+@pytest.fixture(params=[*kernels()])
+def make(request: pytest.FixtureRequest) -> Make:
+    return kernels()[request.param]
+
+
+@pytest.fixture
+def _numpy_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where no compiler was when the package was built."""
+    monkeypatch.setattr(library, "load", lambda: None)
 
 
 def sample() -> tuple[Floats, Floats]:
@@ -65,21 +78,23 @@ def assert_same_bits(found: Floats, expected: Floats) -> None:
      {"max_iter": 1}, {"min_samples_leaf": 2_000}],
     ids=["31 leaves", "stumps", "32 leaves", "33 leaves", "64 leaves", "one tree", "trees without a split"],
 )  # fmt: skip
-def test_scores_are_those_of_onnx_runtime_around_every_threshold(task: Task, parameters: Mapping[str, Any]) -> None:
+def test_scores_are_those_of_onnx_runtime_around_every_threshold(
+    task: Task, parameters: Mapping[str, Any], make: Make
+) -> None:
     estimator, matrix = fitted(task, **parameters)
     graph, output = compiled(estimator, task, matrix)
-    kernel, reference = BitVectors(parse_graph(graph)), onnx_runtime(graph, output)
+    kernel, reference = make(parse_graph(graph)), onnx_runtime(graph, output)
     rows = [matrix, adversarial_rows(estimator, matrix, 2_000, seed=1)]
     near = every_threshold(estimator, matrix)
     for placed in [*rows, near] if len(near) else rows:
         assert_same_bits(kernel.run(placed), reference.run(placed))
 
 
-def test_scores_do_not_depend_on_how_many_records_come_together() -> None:
+def test_scores_do_not_depend_on_how_many_records_come_together(make: Make) -> None:
     estimator, matrix = fitted(Task.REGRESSION)
     graph, output = compiled(estimator, Task.REGRESSION, matrix)
-    kernel, expected = BitVectors(parse_graph(graph)), onnx_runtime(graph, output).run(matrix)
-    for rows in (1, 2, 3, 255, 256, 257, 258, 513):
+    kernel, expected = make(parse_graph(graph)), onnx_runtime(graph, output).run(matrix)
+    for rows in (1, 2, 3, 7, 8, 9, 63, 64, 65, 72, 73, 255, 256, 257, 258, 513):
         assert_same_bits(kernel.run(matrix[:rows]), expected[:rows])
 
 
@@ -147,29 +162,29 @@ def ranked(axis: int = 1, second: str = "X", **changes: Any) -> bytes:
     return wrapped(first, helper.make_node("Concat", ["ranks", second], ["ranked"], axis=axis), asks)
 
 
-def test_missing_values_go_to_the_false_side_where_the_graph_does_not_say() -> None:
+def test_missing_values_go_to_the_false_side_where_the_graph_does_not_say(make: Make) -> None:
     graph = ensemble()
     rows = np.array([[0.5, 0.0], [0.6, 0.0], [np.nan, 0.0], [-np.inf, 0.0]])
     output = Output(task=Task.REGRESSION)
-    assert BitVectors(parse_graph(graph)).run(rows).tolist() == [1.0, 2.0, 2.0, 1.0]
-    assert_same_bits(BitVectors(parse_graph(graph)).run(rows), onnx_runtime(graph, output).run(rows))
+    assert make(parse_graph(graph)).run(rows).tolist() == [1.0, 2.0, 2.0, 1.0]
+    assert_same_bits(make(parse_graph(graph)).run(rows), onnx_runtime(graph, output).run(rows))
 
 
-def test_a_sum_is_divided_as_onnx_runtime_divides_it() -> None:
+def test_a_sum_is_divided_as_onnx_runtime_divides_it(make: Make) -> None:
     rows = np.array([[0.5, 0.0], [0.6, 0.0]])
-    kernel = BitVectors(parse_graph(divided([3.0])))
+    kernel = make(parse_graph(divided([3.0])))
     assert kernel.run(rows).tolist() == [1.0 / 3.0, 2.0 / 3.0]
     assert_same_bits(kernel.run(rows), onnx_runtime(divided([3.0]), Output(task=Task.REGRESSION)).run(rows))
 
 
-def test_a_column_is_replaced_before_the_trees_see_it() -> None:
+def test_a_column_is_replaced_before_the_trees_see_it(make: Make) -> None:
     rows = np.array([[0.5, 0.0], [0.6, 0.0], [2.0, 0.0], [-9.0, 0.0], [np.nan, 0.0], [np.inf, 0.0]])
-    kernel = BitVectors(parse_graph(ranked()))
+    kernel = make(parse_graph(ranked()))
     assert kernel.run(rows).tolist() == [20.0, 10.0, 10.0, 20.0, 10.0, 10.0]
     assert_same_bits(kernel.run(rows), onnx_runtime(ranked(), Output(task=Task.REGRESSION)).run(rows))
 
 
-def test_tables_are_built_without_a_step_of_python_for_each_tree() -> None:
+def test_tables_are_built_without_a_step_of_python_for_each_tree(make: Make) -> None:
     """The interpreter's lock belongs to the thread that scores."""
 
     def steps(trees: int) -> int:
@@ -183,7 +198,7 @@ def test_tables_are_built_without_a_step_of_python_for_each_tree() -> None:
 
         sys.setprofile(count)
         try:
-            BitVectors(graph)
+            make(graph)
         finally:
             sys.setprofile(None)
         return counted
@@ -235,9 +250,9 @@ def test_tables_are_built_without_a_step_of_python_for_each_tree() -> None:
         "float32",
     ],
 )
-def test_what_it_does_not_run_is_named(graph: bytes, why: str) -> None:
+def test_what_it_does_not_run_is_named(graph: bytes, why: str, make: Make) -> None:
     with pytest.raises(Unsuitable, match=why):
-        BitVectors(parse_graph(graph))
+        make(parse_graph(graph))
 
 
 def test_an_ensemble_that_is_too_large_is_left_to_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,6 +267,7 @@ def test_an_ensemble_that_is_too_large_is_left_to_onnx_runtime(monkeypatch: pyte
         BitVectors(graph)
 
 
+@pytest.mark.usefixtures("_numpy_alone")
 def test_a_compiled_model_runs_it_for_many_records_and_the_scores_are_the_same() -> None:
     estimator, matrix = fitted(Task.REGRESSION)
     graph, output = compiled(estimator, Task.REGRESSION, matrix)
@@ -265,6 +281,7 @@ def test_a_compiled_model_runs_it_for_many_records_and_the_scores_are_the_same()
         assert_same_bits(model.run(matrix[:rows]), expected[:rows])
 
 
+@pytest.mark.usefixtures("_numpy_alone")
 def test_what_onnx_runtime_does_faster_is_left_to_it() -> None:
     assert faster_from(np.full(100, 31), 20, word_bytes=4) == pytest.approx(10, abs=5)
     assert faster_from(np.full(100, 31), 40, word_bytes=4) > faster_from(np.full(100, 31), 20, word_bytes=4)  # type: ignore[operator]
@@ -275,6 +292,7 @@ def test_what_onnx_runtime_does_faster_is_left_to_it() -> None:
     assert CompiledModel(*compiled(estimator, Task.REGRESSION, matrix))._kernel is None
 
 
+@pytest.mark.usefixtures("_numpy_alone")
 def test_a_kernel_that_disagrees_with_onnx_runtime_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     estimator, matrix = fitted(Task.REGRESSION)
     graph, output = compiled(estimator, Task.REGRESSION, matrix)
