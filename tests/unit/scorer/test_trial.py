@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from scoring.contract.encoder import Floats
 from scoring.contract.errors import BundleRejected, Unavailable
 from scoring.contract.manifest import MODEL_FILE
-from scoring.scorer import trial
+from scoring.scorer import library, trial
 from scoring.scorer.scorer import Scorer
 from scoring.scorer.trial import TrialLimits, judge, trial_command, try_bundle
 from scoring.settings import read_settings
@@ -20,6 +22,7 @@ from scoring.worker.process import _fetch_process
 from tests.faults.hostile.graphs import make as make_graph
 from tests.support.bundles import make_bundle
 from tests.support.forge import MODEL, Forge
+from tests.support.kernels import needs_library
 
 
 @pytest.fixture
@@ -49,6 +52,20 @@ def test_a_bundle_of_another_model_or_digest_is_refused(folder: Path) -> None:
     assert "is of model small, not of other" in (try_bundle(folder, digest, "other", 10) or "")
     assert "was announced" in (try_bundle(folder, "0" * 64, MODEL, 10) or "")
     assert try_bundle(folder, digest, MODEL, 10) is None
+
+
+@needs_library
+def test_the_trial_scores_with_the_kernel_that_will_score_for_the_worker(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, right = make_bundle(folder, 1), library.call
+
+    def wrong_in_company(kernel: Any, tables: int, matrix: Floats, columns: int) -> Floats:
+        return right(kernel, tables, matrix, columns) + (1e-9 if len(matrix) == 77 else 0.0)
+
+    monkeypatch.setattr(library, "call", wrong_in_company)
+    assert try_bundle(folder, digest, MODEL, 76) is None
+    assert "in a micro-batch of 77 the golden rows differ" in (try_bundle(folder, digest, MODEL, 77) or "")
 
 
 def test_a_graph_that_crashes_the_library_brings_down_its_trial_only(

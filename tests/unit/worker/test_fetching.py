@@ -11,11 +11,13 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import structlog
 
 from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
 from scoring.contract.heartbeat import State
 from scoring.contract.manifest import MODEL_FILE, Topics
 from scoring.contract.notice import Kind, Notice
+from scoring.scorer import library
 from scoring.scorer.scorer import Scorer
 from scoring.scorer.trial import try_bundle
 from scoring.worker.cache import Cache
@@ -154,6 +156,15 @@ def test_a_notice_becomes_a_bundle_that_is_ready(ground: Ground) -> None:
     assert (active.sequence, active.version, active.ledger) == (3, "3", LEDGER)
     assert states == [State.WAITING, State.LIVE]
     assert fetching.phases["small"].pending == 3
+
+
+def test_the_log_names_what_a_new_version_runs_by(ground: Ground) -> None:
+    with structlog.testing.capture_logs() as lines, ground.running() as fetching:
+        fetching.offer(ground.notice(3))
+        arrived(fetching)
+    (line,) = [line for line in lines if line["event"] == "bundle.loaded"]
+    by = "onnxruntime" if library.load() is None else "compiled"
+    assert (line["model"], line["version"], line["sequence"], line["kernel"]) == ("small", "3", 3, by)
 
 
 def test_doubled_stale_and_foreign_notices_change_nothing(ground: Ground) -> None:
