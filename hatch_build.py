@@ -15,7 +15,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCE = Path("scoring/scorer/trees.c")
-LIBRARY = Path("scoring/scorer/libtrees.so")
+LIBRARY = Path("scoring/scorer/libtrees.so.1")  # were it .so alone, Python would take it for a module of its own
 # Exact: no contraction of products and sums, no fast maths. Nothing of this machine's own: the library may travel.
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
 SECONDS = 120
@@ -42,7 +42,7 @@ def compile_library(root: Path) -> str | None:
     Returns:
         why there is none, or None.
     """
-    made = root / LIBRARY.with_suffix(f".{os.getpid()}")
+    made = root / LIBRARY.with_name(f"{LIBRARY.name}.{os.getpid()}")
     try:
         why = _compile(root / SOURCE, made)
         if why is None:

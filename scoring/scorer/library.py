@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from scoring.contract.encoder import Floats
 
-PATH = Path(__file__).with_name("libtrees.so")
+PATH = Path(__file__).with_name("libtrees.so.1")
 # What both sides agree on, by one number: the structures, the arguments, and LANES.
 ABI = 1
 LANES = 8

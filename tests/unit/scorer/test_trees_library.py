@@ -37,7 +37,7 @@ def clone(folder: Path) -> Path:
 def test_the_library_is_made_where_there_is_a_compiler(tmp_path: Path) -> None:
     assert hatch_build.compile_library(clone(tmp_path)) is None
     assert library.load(tmp_path / hatch_build.LIBRARY) is not None
-    assert {path.name for path in (tmp_path / hatch_build.LIBRARY).parent.iterdir()} == {"trees.c", "libtrees.so"}
+    assert {path.name for path in (tmp_path / hatch_build.LIBRARY).parent.iterdir()} == {"trees.c", "libtrees.so.1"}
 
 
 @pytest.mark.parametrize(("compiler", "why"), [("/nonexistent/cc", "no C compiler"), ("false", "false")])
