@@ -31,6 +31,14 @@ def test_markers_of_transactions_are_no_records() -> None:
     assert found["records_per_s"] == pytest.approx(800, rel=0.01)
 
 
+def test_whoever_is_done_between_two_looks_is_given_the_time_between_them() -> None:
+    samples = [Sample(0.0, 0, 0.0), Sample(2.0, 0, 1.0), Sample(2.5, 4_000, 1.2), Sample(3.0, 4_000, 1.3)]
+    found = throughput.window(samples, 4_000, share=1.0)
+    assert found["records"] == 4_000
+    assert found["window_s"] == pytest.approx(0.5)
+    assert found["records_per_s"] == pytest.approx(8_000)
+
+
 def test_a_sample_that_never_came_is_an_error() -> None:
     with pytest.raises(StopIteration):
         at(drained(1), 1_000)
