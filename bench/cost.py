@@ -20,8 +20,8 @@ from typing import Any
 from bench import options as shared
 from bench.batches import LINEAGE, BatchReader, longest_gap_s, moments
 from bench.flights import Flights, prepare
-from bench.ground import FOLDER, INPUT, Ground, Running, opened, unique
-from bench.measurements import Results, table
+from bench.ground import INPUT, Ground, Running, opened, unique
+from bench.measurements import FOLDER, Results, table
 from bench.sender import Sender, Steady
 from bench.swaps import SETTLE_S, Stream
 from bench.visible import Ends, first_behind

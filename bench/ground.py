@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +23,9 @@ from uuid import UUID, uuid4
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bench.environments import python_that_scores
 from bench.flights import Flights, Parts
-from bench.measurements import PROJECT
+from bench.measurements import FOLDER, PROJECT
 from bench.visible import PARTITIONS, Ends
 from local.kafka.broker import Broker
 from local.kafka.properties import BrokerConfig
@@ -35,7 +35,6 @@ from scoring.contract.manifest import Topics
 from scoring.contract.notice import Kind, Notice, seal_notice
 from scoring.contract.topics import INPUT_MAXIMUM_BYTES, NOTICES, control_topics, model_topics
 
-FOLDER = PROJECT / "var" / "bench"
 KAFKA_JARS = PROJECT / ".venv" / "share" / "kafka"
 INPUT = "flights.input"
 LEDGER = UUID(int=7)
@@ -118,6 +117,7 @@ class Ground:
 
     Attributes:
         scratch: deleted at the end.
+        python: the interpreter of a host that only scores.
         pinned: what is measured has the first core, everything else the other.
     """
 
@@ -128,6 +128,7 @@ class Ground:
     admin: AdminClient
     producer: Producer
     metrics_port: int
+    python: Path
     pinned: bool = True
     running: list[Running] = field(default_factory=list)
 
@@ -234,8 +235,8 @@ class Ground:
         return inherited | SINGLE_THREADED | {f"BATON_{name.upper()}": str(value) for name, value in baton.items()}
 
     def baton(self, deployment: str, model: str, **settings: object) -> Running:
-        """Start ``baton worker`` as a user does."""
-        command = [sys.executable, "-m", "scoring", "worker"]
+        """Start ``baton worker`` as on a host that only scores."""
+        command = [str(self.python), "-m", "scoring", "worker"]
         return self.start(command, self.environment(deployment, model, **settings), f"{deployment}-worker")
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], name: str) -> Running:
@@ -284,6 +285,7 @@ class Grounds:
             scratch=scratch,
             keyring=Keyring.from_json((scratch / "keys.json").read_bytes()),
             metrics_port=free_ports(1)[0],
+            python=python_that_scores(),
             admin=AdminClient({"bootstrap.servers": broker.bootstrap, "log_level": 0}),
             producer=Producer({"bootstrap.servers": broker.bootstrap, "acks": "all", "log_level": 0}),
         )

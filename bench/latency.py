@@ -26,8 +26,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from bench import options as shared
 from bench.flights import Flights, prepare
-from bench.ground import FOLDER, Ground, Running, opened, unique
-from bench.measurements import Results, quantile, table
+from bench.ground import Ground, Running, opened, unique
+from bench.measurements import FOLDER, Results, quantile, table
 from bench.sender import Sender
 from bench.visible import PARTITIONS
 from scoring.contract.manifest import Topics

@@ -13,6 +13,7 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "bench" / "results"
+FOLDER = PROJECT / "var" / "bench"
 PLOTS = PROJECT / "docs" / "explanation" / "pictures"
 
 Line = dict[str, Any]

@@ -14,8 +14,8 @@ from typing import Any
 
 from bench import options as shared
 from bench.flights import Flights, prepare
-from bench.ground import FOLDER, INPUT, Ground, opened, unique
-from bench.measurements import Results, table
+from bench.ground import INPUT, Ground, opened, unique
+from bench.measurements import FOLDER, Results, table
 from bench.throughput import BACKLOG_MARGIN, BATCH_RECORDS, TIMEOUT_S
 from bench.visible import Ends
 from scoring.contract.manifest import Topics

@@ -19,8 +19,8 @@ from typing import Any
 from bench import options as shared
 from bench.batches import Batch, BatchReader, Faults, faults, longest_gap_s, moments
 from bench.flights import Flights, prepare
-from bench.ground import FOLDER, Ground, Running, opened, unique
-from bench.measurements import Results, quantile, table
+from bench.ground import Ground, Running, opened, unique
+from bench.measurements import FOLDER, Results, quantile, table
 from bench.sender import Sender, Steady
 from scoring.contract.manifest import Topics
 

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import options as shared
+from bench.environments import NotInstalled, python_of
 from bench.flights import Flights, prepare
-from bench.ground import FOLDER, INPUT, Ground, Running, opened, unique
-from bench.measurements import PLOTS, Line, Results, medians, table
-from bench.rivals.environment import NotInstalled, python_of
+from bench.ground import INPUT, Ground, Running, opened, unique
+from bench.measurements import FOLDER, PLOTS, Line, Results, medians, table
 from bench.visible import Ends, Sample, at, count, watch
 from scoring.contract.manifest import Topics
 

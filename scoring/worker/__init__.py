@@ -16,7 +16,8 @@
 ``breaker``        stops a topic's intake when nearly all of its records become dead letters
 ``heartbeat``      the thread that says what this worker is doing; ``status`` is the hot thread's part of it
 ``watchdog``       ends a process whose hot thread hangs in a call of the client
-``process``        puts these together, and ends them in order
+``process``        takes what a worker needs to itself, and makes its ``connections`` before all else
+``parts``          puts these together, and ends them in order; ``surrounding`` is what looks after them
 ``life``           a worker's process from its settings to its exit status; ``ending`` has the statuses
 ``slot``           what a process has to itself on its host: its slot, and a core
 

@@ -9,7 +9,7 @@ from scoring.settings import read_settings
 from scoring.worker.ending import EXIT_CONFIGURATION, leave
 from scoring.worker.life import live
 from scoring.worker.lifeline import Lifeline, end_with, read_post
-from scoring.worker.process import Surrounding
+from scoring.worker.surrounding import Surrounding
 
 EXIT_FAILED = 1
 

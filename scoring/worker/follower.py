@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from scoring.contract.envelope import Keyring
 from scoring.contract.errors import EnvelopeRejected, Rejection, sentence
@@ -62,7 +62,9 @@ class Follower:
 
     def _run(self) -> None:
         consumer = self._consumer()
-        consumer.assign([TopicPartition(NOTICES, 0, OFFSET_BEGINNING)])
+        # Zero and not "the beginning": where that is the client asks the leader, whom it does not know yet, and again
+        # only half a second later. Where zero is gone it goes on with the oldest there is.
+        consumer.assign([TopicPartition(NOTICES, 0, 0)])
         while not self._stop.is_set():
             message = consumer.poll(POLL_S)
             if message is not None:

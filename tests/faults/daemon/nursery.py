@@ -170,7 +170,9 @@ def _reap(numbers: dict[int, int]) -> None:
 
 def serve() -> None:
     """Take orders, a line each, until there are no more."""
-    import tests.support.faulty_worker  # noqa: F401  what takes long is imported before the first fork
+    # What takes long is imported before the first fork.
+    import scoring.worker.parts  # noqa: F401
+    import tests.support.faulty_worker  # noqa: F401
 
     woken, wake = os.pipe()
     os.set_blocking(wake, False)

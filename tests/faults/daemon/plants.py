@@ -18,6 +18,7 @@ from scoring.worker import (
     cache,
     clients,
     committer,
+    connections,
     delivery,
     directory,
     emit,
@@ -27,7 +28,6 @@ from scoring.worker import (
     partitions,
     pipeline,
     policy,
-    process,
     scoring_step,
 )
 from scoring.worker import breaker as breakers
@@ -62,8 +62,8 @@ def nothing(*_: object, **__: object) -> None:
 
 @left_out(1, f"{SENTENCES}::test_b1_a_predecessor_that_wakes_up_can_commit_under_neither_id")
 def _only_the_first_id_is_fenced() -> None:
-    initialised = found(process, "_initialised")
-    put(process, "_initialised", lambda producers, *rest: initialised(producers[:1], *rest))
+    initialised = found(connections, "_initialised")
+    put(connections, "_initialised", lambda producers, *rest: initialised(producers[:1], *rest))
 
 
 @left_out(1, f"{SENTENCES}::test_b1_no_transaction_is_left_open_for_longer_than_ten_seconds")

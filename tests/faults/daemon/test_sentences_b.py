@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from local.kafka.broker import Broker
 from scoring.settings import Settings
-from scoring.worker import process
+from scoring.worker import connections
 from scoring.worker.assignment import Assignment
 from scoring.worker.clients import consumer_settings, heartbeat_settings, producer_settings
 from scoring.worker.committer import Transaction
@@ -50,7 +50,7 @@ def test_b1_a_predecessor_that_wakes_up_can_commit_under_neither_id(broker: Brok
         producer.begin_transaction()
         producer.produce(topic, b"of the predecessor")
         producer.flush(20)
-    assert process._initialised(producers(settings), Stop(), lambda: None)
+    assert connections._initialised(producers(settings), Stop(), lambda: None)
     for producer in before:
         with pytest.raises(KafkaException):
             producer.commit_transaction(20)

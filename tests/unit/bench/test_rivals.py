@@ -2,10 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.rivals import environment
-
-RIVALS = Path(environment.__file__).parent
-PROJECT = RIVALS.parents[1]
+from bench import environments
+from bench.environments import RIVALS
+from bench.measurements import PROJECT
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -34,9 +33,9 @@ def test_the_model_is_loaded_by_the_scikit_learn_that_made_it(name: str) -> None
 def test_an_alternative_that_cannot_be_installed_is_told_and_not_fatal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(environment, "HERE", tmp_path)
-    monkeypatch.setattr(environment, "FOLDER", tmp_path)
+    monkeypatch.setattr(environments, "RIVALS", tmp_path)
+    monkeypatch.setattr(environments, "FOLDER", tmp_path)
     (tmp_path / "nobody.lock").write_text("no-such-package-at-all==1.0 --hash=sha256:" + "0" * 64 + "\n")
     monkeypatch.setenv("UV_OFFLINE", "1")
-    with pytest.raises(environment.NotInstalled):
-        environment.python_of("nobody")
+    with pytest.raises(environments.NotInstalled):
+        environments.python_of("nobody")

@@ -18,7 +18,7 @@ from scoring.scorer.scorer import Scorer
 from scoring.scorer.trial import TrialLimits, judge, trial_command, try_bundle
 from scoring.settings import read_settings
 from scoring.worker.fetch_process import FetchProcess
-from scoring.worker.process import _fetch_process
+from scoring.worker.parts import _fetch_process
 from tests.faults.hostile.graphs import make as make_graph
 from tests.support.bundles import make_bundle
 from tests.support.forge import MODEL, Forge
