@@ -48,8 +48,7 @@ def test_b5_without_going_back_to_the_committed_offsets_an_abort_loses_records(g
     ground.feed(200)
     ground.wait_until_done()
     for _ in range(3):  # each rebalance aborts what is in flight
-        ground.feed(12_000)
-        ground.wait_for_progress()
+        ground.feed_until_progress(12_000)
         other = ground.start(1)
         ground.wait_for_log("partitions.assigned", slot=1)
         ground.feed(2_000)

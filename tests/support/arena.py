@@ -168,9 +168,10 @@ class Arena:
         topics = (self.topics.predictions, self.topics.dead_letters)
         return sum(sum(end_offsets(self.bootstrap, topic)) for topic in topics)
 
-    def wait_for_progress(self, timeout_s: float = 30.0) -> None:
-        """Wait until more outcomes are visible than now."""
-        before = self.outcomes_visible()
+    def feed_until_progress(self, records: int, timeout_s: float = 30.0) -> None:
+        """Produce records, and wait until outcomes are visible that were not before."""
+        before = self.outcomes_visible()  # asked behind the feeding, it could hold all of theirs already
+        self.feed(records)
         wait_until(lambda: self.outcomes_visible() > before, timeout_s, "no further outcome became visible")
 
     def wait_until_done(self, timeout_s: float = 60.0) -> None:

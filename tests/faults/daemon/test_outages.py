@@ -109,8 +109,7 @@ def test_while_the_broker_is_away_memory_stays_where_it_was(own_broker: Broker, 
     own_ground.promote(1)
     started = own_ground.start()
     own_ground.wait_for_state("live")
-    own_ground.feed(100_000)
-    own_ground.wait_for_progress()
+    own_ground.feed_until_progress(100_000)
     memory = Memory(started)
     own_broker.kill()
     for _ in range(12):

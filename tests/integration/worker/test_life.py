@@ -79,8 +79,7 @@ def test_sigterm_commits_what_is_in_flight_and_says_goodbye(ground: Ground) -> N
     ground.promote(1)
     worker = ground.start()
     ground.wait_for_state("live")
-    ground.feed(20_000)
-    ground.wait_for_progress()
+    ground.feed_until_progress(20_000)
     assert ground.stop(worker) == 0
 
     scored = [(p["input"]["partition"], p["input"]["offset"]) for p in ground.predictions()]
@@ -156,8 +155,7 @@ def test_a_second_process_in_the_slot_on_another_host_fences_the_first_and_nothi
     ground.promote(1)
     first = ground.start()
     ground.wait_for_state("live")
-    ground.feed(4_000)
-    ground.wait_for_progress()
+    ground.feed_until_progress(4_000)
     ground.variables["BATON_CACHE_DIR"] = str(ground.folder / "another-host")
     second = ground.start()
     ground.feed(4_000)

@@ -97,8 +97,7 @@ def test_one_is_killed_one_leaves_and_one_joins_while_records_go_on(ground: Grou
     ground.promote(1)
     supervised = Supervised(ground, 3)
     supervised.wait_until_live()
-    ground.feed(3_000)
-    ground.wait_for_progress()
+    ground.feed_until_progress(3_000)
 
     os.kill(supervised.pid(1), signal.SIGKILL)
     ground.feed(3_000)
