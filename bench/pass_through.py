@@ -17,6 +17,7 @@ from scoring.settings import Settings, read_settings
 from scoring.worker.clients import consumer_settings, producer_settings
 from scoring.worker.committer import POLL_S, Transaction
 from scoring.worker.delivery import AtLeastOnce, ExactlyOnce
+from scoring.worker.loop import GATHER_WAIT_S
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.stop import Stop, stop_on_signals
 
@@ -42,16 +43,26 @@ def run(settings: Settings, source: str, target: str, stop: Stop) -> None:
         first = consumer.poll(WAIT_S)
         if first is None:
             continue
-        messages = [first, *consumer.consume(settings.maximum_batch_records - 1, 0)]
-        group = consumer.consumer_group_metadata()
+        most = settings.maximum_batch_records
+        messages = [first, *consumer.consume(most - 1, 0)]
         producer = pipeline.begin()
-        pipeline.hand_over(Transaction(producer, _copy(producer, target, messages), group))
+        offsets = _copy(producer, target, messages)
+        records = len(messages)
+        pipeline.collect()
+        while pipeline.committing and records < most:  # as a worker gathers
+            if (next_one := consumer.poll(GATHER_WAIT_S)) is not None:
+                more = [next_one, *consumer.consume(most - records - 1, 0)]
+                offsets |= _copy(producer, target, more)
+                records += len(more)
+            pipeline.collect()
+        group = consumer.consumer_group_metadata()
+        pipeline.hand_over(Transaction(producer, [*offsets.values()], group))
     pipeline.drain()
     consumer.close()
 
 
-def _copy(producer: Producer, target: str, messages: Sequence[Message]) -> list[TopicPartition]:
-    """Produce what was consumed; the offsets behind it."""
+def _copy(producer: Producer, target: str, messages: Sequence[Message]) -> dict[int, TopicPartition]:
+    """Produce what was consumed; by partition the offset behind it."""
     produce, following = producer.produce, {}
     for message in messages:
         partition = message.partition()
@@ -63,7 +74,7 @@ def _copy(producer: Producer, target: str, messages: Sequence[Message]) -> list[
                 producer.poll(POLL_S)
         following[partition] = message
     source = messages[0].topic()
-    return [TopicPartition(source, number, last.offset() + 1) for number, last in following.items()]  # type: ignore[arg-type,operator]
+    return {number: TopicPartition(source, number, last.offset() + 1) for number, last in following.items()}  # type: ignore[arg-type,misc,operator]
 
 
 def _delivery(settings: Settings) -> tuple[Consumer, Any, tuple[Producer, Producer]]:

@@ -15,14 +15,15 @@ from scoring.worker.policy import BatchFailed, MustExit, because
 log = structlog.get_logger()
 
 
-class Batch(msgspec.Struct, frozen=True, eq=False):
-    """The records that are scored and committed together.
+class Batch(msgspec.Struct, eq=False):
+    """The records that are committed together; they may be scored in several goes.
 
     Attributes:
         by_topic: the records of each input topic, in the order they were consumed.
         first: per partition, the first offset.
         following: per partition, the offset behind the last.
-        group: the group metadata of the assignment under which the records were consumed.
+        group: the group metadata of the assignment under which the records were consumed, the last ones' where they
+            came in several goes: a rebalance between two of them ends the batch.
     """
 
     by_topic: dict[str, list[Message]]
@@ -34,6 +35,14 @@ class Batch(msgspec.Struct, frozen=True, eq=False):
     def records(self) -> int:
         """How many records there are."""
         return sum(map(len, self.by_topic.values()))
+
+    def add(self, more: "Batch") -> None:
+        """Take in what was consumed after it."""
+        for topic, messages in more.by_topic.items():
+            self.by_topic.setdefault(topic, []).extend(messages)
+        self.first = more.first | self.first
+        self.following |= more.following
+        self.group = more.group
 
     def take_out(self, topic: str) -> dict[Place, int]:
         """Leave a topic's records out; returns the first offset of each of its partitions."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from scoring.contract.acknowledgement import Acknowledgement, Outcome, seal_acknowledgement
 from scoring.contract.envelope import Keyring
@@ -41,6 +41,8 @@ from scoring.worker.status import position, report_of, statuses
 from scoring.worker.suspects import FAILURES, Suspects
 
 IDLE_WAIT_S = 0.05
+# How long a micro-batch that could be committed as soon as the one before is waits for a record at a time.
+GATHER_WAIT_S = 0.001
 STATUS_INTERVAL_S = 0.5
 # How long an open breaker waits for its next probe.
 _PROBES = Backoff(first_s=5.0, longest_s=60.0)
@@ -144,14 +146,48 @@ class Loop:
 
     def _score_and_commit(self, batch: Batch) -> None:
         outputs, tallies = self._score(batch)
-        due = self._due(batch)
-        if outputs or due:
-            self._commit(batch, outputs, due, tallies)
-            self._metrics.lap(PRODUCE)
-        if outputs:
-            self._metrics.end(len(outputs))
+        if not outputs and not self._due(batch):
+            self._garbage.look(idle=True)
+            return
+        producer = self._pipeline.begin()
+        self._produce(producer, batch, outputs)
+        if not self._gather(producer, batch, tallies):
+            self._recover("rebalance")
+            return
+        self._commit(producer, batch, self._due(batch), tallies)
+        self._metrics.lap(PRODUCE)
+        if records := sum(tally.records for tally in tallies):
+            self._metrics.end(records)
             self._lags.scored(batch.by_topic, batch.following)
-        self._garbage.look(idle=not outputs)
+        self._garbage.look(idle=not records)
+
+    def _gather(self, producer: Producer, batch: Batch, tallies: list[Tally]) -> bool:
+        """Let records that come while the micro-batch before is being committed join this one; false at a rebalance.
+
+        They would have to wait for that commit in the next one too, and for this one's besides.
+        """
+        while self._may_gather(batch):
+            self._beat()
+            more = take(self._consumer, self._partitions, self._maximum_batch_records - batch.records, GATHER_WAIT_S)
+            self._metrics.lap(CONSUME)
+            if self._partitions.rebalanced:
+                return False
+            outputs, found = self._score(more)
+            self._produce(producer, more, outputs)
+            batch.add(more)
+            tallies += found
+        return True
+
+    def _may_gather(self, batch: Batch) -> bool:
+        """Whether there is something to wait for, room, and nothing that must not wait."""
+        self._pipeline.collect()
+        return (
+            self._pipeline.committing
+            and batch.records < self._maximum_batch_records
+            and self._fetching.arrivals.empty()
+            and not self._suspects
+            and not self._stopping()
+        )
 
     def _try_apart(self, batch: Batch, topic: str) -> None:
         """Commit one topic's records with nothing else in flight; what was taken of the others is read again."""
@@ -201,18 +237,19 @@ class Loop:
         self._metrics.put_back[topic, why.code] += 1
         self._assignment.put_back(batch.take_out(topic), why, wait_s)
 
-    def _commit(self, batch: Batch, outputs: list[Output], due: list[Pending], tallies: list[Tally]) -> None:
-        """Emit and commit: outputs, acknowledgements and offsets in one transaction."""
-        producer = self._pipeline.begin()
+    def _produce(self, producer: Producer, batch: Batch, outputs: list[Output]) -> None:
         self._pipeline.produce(producer, outputs)
-        said = [self._sealed(self._acknowledgement(pending, batch)) for pending in due]
-        self._sent.update(due)
-        offsets = [self._offset(place, offset) for place, offset in batch.following.items()]
-        self._pipeline.hand_over(Transaction(producer, offsets, batch.group, tuple(due), said, tallies))
         for (topic, number), offset in batch.following.items():
             partition = self._partitions.get(topic, number)
             if partition is not None:
                 partition.next_offset = offset
+
+    def _commit(self, producer: Producer, batch: Batch, due: list[Pending], tallies: list[Tally]) -> None:
+        """Commit what was produced: outputs, acknowledgements and offsets in one transaction."""
+        said = [self._sealed(self._acknowledgement(pending, batch)) for pending in due]
+        self._sent.update(due)
+        offsets = [self._offset(place, offset) for place, offset in batch.following.items()]
+        self._pipeline.hand_over(Transaction(producer, offsets, batch.group, tuple(due), said, tallies))
 
     def _offset(self, place: Place, offset: int) -> TopicPartition:
         active = self._models.of_topic(place[0])

@@ -62,6 +62,11 @@ class Pipeline:
         """Whether no transaction is in flight."""
         return not self._submitted and self._open is None
 
+    @property
+    def committing(self) -> bool:
+        """Whether a transaction is at the committer."""
+        return bool(self._submitted)
+
     def begin(self) -> Producer:
         """Begin a transaction on the producer whose turn it is, once the order of the output allows it.
 

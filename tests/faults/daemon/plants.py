@@ -447,11 +447,11 @@ def _a_cache_is_served_past_its_digest() -> None:
 def _an_acknowledgement_counts_before_its_commit() -> None:
     commit = found(loop.Loop, "_commit")
 
-    def commits(self: Any, batch: Any, outputs: Any, due: Any) -> None:
+    def commits(self: Any, producer: Any, batch: Any, due: Any, tallies: Any) -> None:
         for pending in due:
             self._fetching.settled(pending)
             self._models.settle(pending)
-        commit(self, batch, outputs, due)
+        commit(self, producer, batch, due, tallies)
 
     put(loop.Loop, "_commit", commits)
 

@@ -24,6 +24,7 @@ from scoring.contract.progress import Progress
 from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
+from scoring.worker.committer import Transaction
 from scoring.worker.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from scoring.worker.emit import Emitter
 from scoring.worker.fetching import Fetching
@@ -287,6 +288,109 @@ def test_what_was_superseded_before_it_scored_is_not_acknowledged(stage: Stage) 
 
     stage.play(script)
     assert [sequence for sequence, _, _ in stage.acknowledgements()] == [6]
+
+
+# --- records that come while the micro-batch before is being committed --------------------------------------------
+
+
+def gathered(stage: Stage, *, gate: threading.Event, meanwhile: Callable[[], None]) -> Script:
+    """Two records are being committed, a third is in the next micro-batch, and then something happens."""
+    stage.broker.gates["p0.commit"] = gate
+    stage.feed(2)
+    stage.arrivals.put(stage.active(1))
+    yield from stage.until(lambda: "p0.commit" in stage.broker.calls)
+    stage.feed(1)
+    yield from stage.until(lambda: stage.broker.calls.count("p1.produce small.predictions") == 1)
+    meanwhile()
+
+
+def opened_by_the_second(stage: Stage, gate: threading.Event) -> None:
+    """Open the gate when the second micro-batch was handed over: whoever waits for the commit waits for ever."""
+    hand_over, handed = stage.pipeline.hand_over, [0]
+
+    def counted(transaction: Transaction) -> None:
+        handed[0] += 1
+        hand_over(transaction)
+        if handed[0] == 2:
+            gate.set()
+
+    stage.pipeline.hand_over = counted  # type: ignore[method-assign]
+
+
+def test_records_that_come_during_a_commit_join_the_micro_batch_behind_it(stage: Stage) -> None:
+    gate = threading.Event()
+
+    def script(stage: Stage) -> Script:
+        yield from gathered(stage, gate=gate, meanwhile=lambda: stage.feed(1))
+        yield from stage.until(lambda: stage.broker.calls.count("p1.produce small.predictions") == 2)
+        gate.set()
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(4)
+    assert stage.broker.calls.count("p1.begin") == stage.broker.calls.count("p1.commit") == 1
+    assert stage.broker.committed["small.input", 0][0] == 4
+
+
+def test_a_full_micro_batch_is_handed_over_whatever_is_being_committed(stage: Stage) -> None:
+    gate = threading.Event()
+
+    def script(stage: Stage) -> Script:
+        opened_by_the_second(stage, gate)
+        yield from gathered(stage, gate=gate, meanwhile=lambda: stage.feed(5))
+        yield from stage.until(lambda: len(stage.predictions()) == 8)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(8)
+
+
+def test_a_bundle_that_is_ready_does_not_wait_for_a_commit(stage: Stage) -> None:
+    gate = threading.Event()
+
+    def script(stage: Stage) -> Script:
+        opened_by_the_second(stage, gate)
+        yield from gathered(stage, gate=gate, meanwhile=lambda: stage.arrivals.put(stage.active(2)))
+        yield from stage.until(stage.arrivals.empty)
+        stage.feed(1)
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+
+    stage.play(script)
+    assert stage.predictions() == [(0, 0, 1), (0, 1, 1), (0, 2, 1), (0, 3, 2)]
+    assert stage.acknowledgements()[-1] == (2, "live", [(0, 3)])
+
+
+def test_a_rebalance_while_records_are_gathered_aborts_them(stage: Stage) -> None:
+    gate = threading.Event()
+
+    def script(stage: Stage) -> Script:
+        def rebalance() -> None:
+            stage.consumer.come(("small.input", 1))
+            stage.feed(1, partition=1)
+            threading.Timer(0.05, gate.set).start()  # the abort waits for what is being committed
+
+        yield from gathered(stage, gate=gate, meanwhile=rebalance)
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+
+    stage.play(script)
+    assert "p1.abort" in stage.broker.calls
+    assert sorted(stage.predictions()) == [(0, 0, 1), (0, 1, 1), (0, 2, 1), (1, 0, 1)]
+
+
+def test_what_fails_while_records_are_gathered_takes_all_of_them_back(stage: Stage) -> None:
+    gate = threading.Event()
+    stage.broker.failures["p1.produce"] = [None, kafka_error(abortable=True)]
+
+    def script(stage: Stage) -> Script:
+        def more() -> None:
+            stage.feed(1)
+            threading.Timer(0.05, gate.set).start()
+
+        yield from gathered(stage, gate=gate, meanwhile=more)
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+
+    stage.play(script)
+    assert "p1.abort" in stage.broker.calls
+    assert stage.everything_is_scored_once(4)
 
 
 CALLS = ["flush", "send_offsets", "commit", "produce"]
