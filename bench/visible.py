@@ -81,7 +81,8 @@ def watch(
     samples: list[Sample] = []
     deadline = time.monotonic() + timeout_s
     while True:
-        samples.append(Sample(time.monotonic(), end(), processor_s()))
+        visible = end()  # may take its time
+        samples.append(Sample(time.monotonic(), visible, processor_s()))
         if enough(samples[-1].end) or samples[-1].at_s > deadline:
             return samples
         time.sleep(every_s)
