@@ -41,6 +41,8 @@ class Connections:
         """
         for thread in self._reaching:
             thread.join()
+        if stop.requested():
+            return False
         return not isinstance(self.delivery, ExactlyOnce) or _initialised(self.producers, stop, beat)
 
 
@@ -85,6 +87,7 @@ def _initialised(producers: tuple[Producer, Producer], stop: Stop, beat: Callabl
             log.warning("broker.waiting", attempt=attempt)
             if stop.wait(backoff.wait_s(attempt)):
                 return False
+            beat()
     return True
 
 
