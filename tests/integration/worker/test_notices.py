@@ -1,14 +1,21 @@
 """What a worker believes of the notices on a real topic, and what it does with a bundle that must not score."""
 
+import threading
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from scoring.contract.envelope import Keyring, Sealed
 from scoring.contract.notice import Kind, Notice, seal_notice
 from scoring.contract.topics import NOTICES
+from scoring.settings import Settings
+from scoring.worker.clients import follower_settings
+from scoring.worker.follower import Follower
 from tests.support.arena import Record, read_all, wait_until
+from tests.support.broker import MakeTopic
 from tests.support.bundles import MOMENT, score_of
 from tests.support.ground import Ground
 from tests.support.oracle import examine
@@ -147,3 +154,31 @@ def test_a_header_whose_name_is_not_utf8_ends_neither_the_following_nor_the_scor
     assert b'"form":"reference"' in (letter.value or b"")
     ground.promote(2)
     ground.wait_for_state("live", sequence=2)
+
+
+def test_notices_are_read_also_where_the_first_of_them_are_gone(
+    ground: Ground, make_topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = make_topic("notices")
+    monkeypatch.setattr("scoring.worker.follower.NOTICES", topic)
+    ground.register(1)
+    for sequence in (1, 2, 3):
+        made = sealed(ground, sequence, 1)
+        ground.send(topic, made.value, made.key, [*made.headers])
+    admin = AdminClient({"bootstrap.servers": ground.bootstrap, "log_level": 4})
+    for gone, expected in ((2, [3]), (3, [])):
+        for deleted in admin.delete_records([TopicPartition(topic, 0, gone)]).values():
+            deleted.result(20)
+        offered: list[int] = []
+        caught_up = threading.Event()
+        follower = Follower(
+            lambda: Consumer(follower_settings(Settings(kafka_bootstrap=ground.bootstrap))),
+            ground.keyring,
+            lambda notice: offered.append(notice.sequence),  # noqa: B023  # the follower ends within the turn
+            lambda: None,
+            caught_up.set,
+        )
+        follower.start()
+        assert caught_up.wait(20), "the end of the notices was never reached"
+        follower.stop()
+        assert offered == expected
