@@ -50,8 +50,7 @@ def run(settings: Settings, source: str, target: str, stop: Stop) -> None:
         records = len(messages)
         pipeline.collect()
         while pipeline.committing and records < most:  # as a worker gathers
-            if (next_one := consumer.poll(GATHER_WAIT_S)) is not None:
-                more = [next_one, *consumer.consume(most - records - 1, 0)]
+            if more := consumer.consume(most - records, GATHER_WAIT_S):
                 offsets |= _copy(producer, target, more)
                 records += len(more)
             pipeline.collect()

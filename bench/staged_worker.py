@@ -22,6 +22,7 @@ from scoring.worker.process import Stop, run_worker, stop_on_signals
 # would measure the clock.
 STAGES = {
     "scoring.worker.loop.take": "consume",
+    "scoring.worker.loop.take_more": "consume: more, during a commit",
     "scoring.worker.loop.outputs_of": "(between the stages of scoring)",
     "scoring.scorer.scorer.Scorer.decode": "decode",
     "scoring.lookups.sources.Sources.resolve": "enrich",
@@ -40,7 +41,9 @@ STAGES = {
     "scoring.worker.pipeline.Pipeline.hand_over": "hand over",
     "scoring.worker.pipeline.Pipeline.collect": "collect",
     "scoring.worker.loop.Loop._between_batches": "between two micro-batches",
-    "scoring.worker.loop.Loop._commit": "(around produce and hand over)",
+    "scoring.worker.loop.Loop._gather": "(around what comes during a commit)",
+    "scoring.worker.loop.Loop._produce": "(around produce)",
+    "scoring.worker.loop.Loop._commit": "(around hand over)",
     "scoring.worker.loop.Loop._turn": "(rest of the turn)",
     "scoring.worker.committer.Committer._flush": "committer: flush",
     "scoring.worker.delivery.ExactlyOnce.send_offsets": "committer: send offsets",

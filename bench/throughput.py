@@ -150,10 +150,15 @@ def window(samples: list[Sample], records: int, share: float) -> dict[str, float
 
     Args:
         share: records per offset; the others are markers of transactions.
+
+    Raises:
+        ValueError: nobody looked before everything was there.
     """
     last = at(samples, records)
     first = at(samples, records * WARM_UP_SHARE)
     if first is last:
+        if last is samples[0]:
+            raise ValueError("everything was there before the first look")
         first = samples[samples.index(last) - 1]
     seen, took_s = (last.end - first.end) * share, last.at_s - first.at_s
     return {

@@ -22,8 +22,8 @@ class Batch(msgspec.Struct, eq=False):
         by_topic: the records of each input topic, in the order they were consumed.
         first: per partition, the first offset.
         following: per partition, the offset behind the last.
-        group: the group metadata of the assignment under which the records were consumed, the last ones' where they
-            came in several goes: a rebalance between two of them ends the batch.
+        group: the group metadata of the assignment under which the first records were consumed; none is of a later one,
+            for a rebalance ends the batch.
     """
 
     by_topic: dict[str, list[Message]]
@@ -42,7 +42,6 @@ class Batch(msgspec.Struct, eq=False):
             self.by_topic.setdefault(topic, []).extend(messages)
         self.first = more.first | self.first
         self.following |= more.following
-        self.group = more.group
 
     def take_out(self, topic: str) -> dict[Place, int]:
         """Leave a topic's records out; returns the first offset of each of its partitions."""
@@ -65,6 +64,14 @@ def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_
     """
     first = consumer.poll(wait_s)
     messages = [] if first is None else [first, *consumer.consume(maximum_records - 1, 0)]
+    return sort(messages, partitions, consumer.consumer_group_metadata())
+
+
+def take_more(consumer: Consumer, partitions: Partitions, room: int, wait_s: float) -> Batch:
+    """Take what comes within ``wait_s``, at most ``room`` records; see ``take``."""
+    first = consumer.poll(0)  # also for its callbacks
+    messages = [] if first is None else [first]
+    messages += consumer.consume(room - len(messages), wait_s)
     return sort(messages, partitions, consumer.consumer_group_metadata())
 
 

@@ -27,9 +27,9 @@ from scoring.worker.emit import Output
 from scoring.worker.ends import Ends
 from scoring.worker.fetching import Fetching
 from scoring.worker.garbage import Garbage
-from scoring.worker.intake import Batch, take
+from scoring.worker.intake import Batch, take, take_more
 from scoring.worker.lag import Lags
-from scoring.worker.metrics import CONSUME, PRODUCE, Metrics, Tally, tally
+from scoring.worker.metrics import CONSUME, PRODUCE, Metrics, Tally, merged, tally
 from scoring.worker.models import Active, ModelTable, Pending
 from scoring.worker.orphans import Group, Orphans
 from scoring.worker.partitions import Partition, Pause, Place
@@ -41,8 +41,10 @@ from scoring.worker.status import position, report_of, statuses
 from scoring.worker.suspects import FAILURES, Suspects
 
 IDLE_WAIT_S = 0.05
-# How long a micro-batch that could be committed as soon as the one before is waits for a record at a time.
+# A micro-batch that waits for the commit before it takes in what came within such a time, at a go; longer ones where
+# that commit hangs.
 GATHER_WAIT_S = 0.001
+GATHER_PATIENCE_S = 1.0
 STATUS_INTERVAL_S = 0.5
 # How long an open breaker waits for its next probe.
 _PROBES = Backoff(first_s=5.0, longest_s=60.0)
@@ -166,9 +168,12 @@ class Loop:
 
         They would have to wait for that commit in the next one too, and for this one's besides.
         """
+        began_s = time.monotonic()
         while self._may_gather(batch):
             self._beat()
-            more = take(self._consumer, self._partitions, self._maximum_batch_records - batch.records, GATHER_WAIT_S)
+            self._publish_status()
+            wait_s = GATHER_WAIT_S if time.monotonic() - began_s < GATHER_PATIENCE_S else IDLE_WAIT_S
+            more = take_more(self._consumer, self._partitions, self._maximum_batch_records - batch.records, wait_s)
             self._metrics.lap(CONSUME)
             if self._partitions.rebalanced:
                 return False
@@ -185,6 +190,7 @@ class Loop:
             self._pipeline.committing
             and batch.records < self._maximum_batch_records
             and self._fetching.arrivals.empty()
+            and not self._models.asks_databases  # an open transaction must not wait for one: it keeps readers waiting
             and not self._suspects
             and not self._stopping()
         )
@@ -243,13 +249,14 @@ class Loop:
             partition = self._partitions.get(topic, number)
             if partition is not None:
                 partition.next_offset = offset
+        self._metrics.lap(PRODUCE)
 
     def _commit(self, producer: Producer, batch: Batch, due: list[Pending], tallies: list[Tally]) -> None:
         """Commit what was produced: outputs, acknowledgements and offsets in one transaction."""
         said = [self._sealed(self._acknowledgement(pending, batch)) for pending in due]
         self._sent.update(due)
         offsets = [self._offset(place, offset) for place, offset in batch.following.items()]
-        self._pipeline.hand_over(Transaction(producer, offsets, batch.group, tuple(due), said, tallies))
+        self._pipeline.hand_over(Transaction(producer, offsets, batch.group, tuple(due), said, merged(tallies)))
 
     def _offset(self, place: Place, offset: int) -> TopicPartition:
         active = self._models.of_topic(place[0])

@@ -137,6 +137,21 @@ def tally(model: str, messages: Sequence[Message], outputs: Sequence[Output], le
     return Tally(model, len(outputs), reasons, timestamp_ms(messages[-1]) if messages else None)
 
 
+def merged(tallies: Sequence[Tally]) -> list[Tally]:
+    """One tally per model of a micro-batch that was scored in several goes."""
+    found: dict[str, Tally] = {}
+    for one in tallies:
+        so_far = found.get(one.model)
+        found[one.model] = (
+            one
+            if so_far is None
+            else Tally(
+                one.model, so_far.records + one.records, Counter(so_far.letters) + Counter(one.letters), one.newest_ms
+            )
+        )
+    return [*found.values()]
+
+
 def timestamp_ms(message: Message) -> int | None:
     """A record's timestamp, in milliseconds since 1970; None where it has none."""
     kind, moment_ms = message.timestamp()

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from scoring.contract.acknowledgement import Outcome
+from scoring.contract.features import TableLookup
 from scoring.contract.manifest import Topics
 from scoring.contract.progress import Progress
 from scoring.scorer.scorer import Scorer
@@ -120,6 +121,12 @@ class ModelTable:
     def get(self, model: str) -> Active | None:
         """The bundle of a model."""
         return self._active.get(model)
+
+    @property
+    def asks_databases(self) -> bool:
+        """Whether scoring a record may have to wait for a database."""
+        lookups = (lookup for active in self._active.values() for lookup in active.scorer.schema.lookups)
+        return any(isinstance(lookup, TableLookup) for lookup in lookups)
 
     def topics(self) -> list[str]:
         """The input topics that this worker is able to score, sorted."""

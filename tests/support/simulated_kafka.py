@@ -206,6 +206,8 @@ class SimulatedConsumer:
             taken = self.broker.inputs[place][start : start + count - len(found)]
             self.positions[place] += len(taken)
             found += taken
+        if not found and count:
+            threading.Event().wait(min(timeout, 0.001))
         return found
 
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:

@@ -39,6 +39,11 @@ def test_whoever_is_done_between_two_looks_is_given_the_time_between_them() -> N
     assert found["records_per_s"] == pytest.approx(8_000)
 
 
+def test_without_a_look_before_there_is_no_rate() -> None:
+    with pytest.raises(ValueError, match="before the first look"):
+        throughput.window([Sample(0.0, 4_000, 0.0)], 4_000, share=1.0)
+
+
 def test_a_sample_that_never_came_is_an_error() -> None:
     with pytest.raises(StopIteration):
         at(drained(1), 1_000)

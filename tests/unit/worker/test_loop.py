@@ -32,6 +32,7 @@ from scoring.worker.loop import Loop
 from scoring.worker.models import Active, Arrival, Pending, Refused, Retired
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import Backoff, MustExit
+from scoring.worker.scoring_step import outputs_of
 from tests.support.bundles import make_bundle, small_record, small_schema
 from tests.support.simulated_kafka import SimulatedBroker, SimulatedConsumer, kafka_error
 
@@ -293,11 +294,13 @@ def test_what_was_superseded_before_it_scored_is_not_acknowledged(stage: Stage) 
 # --- records that come while the micro-batch before is being committed --------------------------------------------
 
 
-def gathered(stage: Stage, *, gate: threading.Event, meanwhile: Callable[[], None]) -> Script:
+def gathered(
+    stage: Stage, *, gate: threading.Event, meanwhile: Callable[[], object], lookups: tuple[TableLookup, ...] = ()
+) -> Script:
     """Two records are being committed, a third is in the next micro-batch, and then something happens."""
     stage.broker.gates["p0.commit"] = gate
     stage.feed(2)
-    stage.arrivals.put(stage.active(1))
+    stage.arrivals.put(stage.active(1, lookups=lookups))
     yield from stage.until(lambda: "p0.commit" in stage.broker.calls)
     stage.feed(1)
     yield from stage.until(lambda: stage.broker.calls.count("p1.produce small.predictions") == 1)
@@ -357,6 +360,42 @@ def test_a_bundle_that_is_ready_does_not_wait_for_a_commit(stage: Stage) -> None
     stage.play(script)
     assert stage.predictions() == [(0, 0, 1), (0, 1, 1), (0, 2, 1), (0, 3, 2)]
     assert stage.acknowledgements()[-1] == (2, "live", [(0, 3)])
+
+
+def test_what_may_have_to_wait_for_a_database_is_not_gathered_in_an_open_transaction(stage: Stage) -> None:
+    gate = threading.Event()
+
+    def script(stage: Stage) -> Script:
+        opened_by_the_second(stage, gate)
+        yield from gathered(stage, gate=gate, meanwhile=lambda: None, lookups=(WEATHER,))
+        yield from stage.until(lambda: len(stage.predictions()) == 3)
+
+    stage.play(script)
+    assert stage.everything_is_scored_once(3)
+
+
+def test_records_that_have_to_wait_are_not_committed_with_those_gathered_before(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, failures = threading.Event(), [Unavailable("this host is out of memory")]
+
+    def fails_once(*arguments: Any) -> Any:
+        if failures and stage.broker.calls.count("p1.produce small.predictions") == 1:
+            gate.set()
+            raise failures.pop()
+        return outputs_of(*arguments)
+
+    monkeypatch.setattr("scoring.worker.loop.outputs_of", fails_once)
+
+    def script(stage: Stage) -> Script:
+        yield from gathered(stage, gate=gate, meanwhile=lambda: stage.feed(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 3)
+        assert stage.broker.committed["small.input", 0][0] == 3
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+
+    stage.play(script)
+    assert failures == []
+    assert stage.everything_is_scored_once(4)
 
 
 def test_a_rebalance_while_records_are_gathered_aborts_them(stage: Stage) -> None:

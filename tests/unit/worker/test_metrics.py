@@ -17,7 +17,7 @@ from scoring.worker.emit import Output
 from scoring.worker.endpoint import AT_A_TIME, Endpoint
 from scoring.worker.exposition import METRICS, CacheState, Source, exposition
 from scoring.worker.lag import Lag, Lags
-from scoring.worker.metrics import DECODE, SCORE, STAGES, Histogram, Metrics, Tally, tally
+from scoring.worker.metrics import DECODE, SCORE, STAGES, Histogram, Metrics, Tally, merged, tally
 from scoring.worker.partitions import Partition, Pause
 from scoring.worker.readiness import PartitionView, Report, View, view
 from scoring.worker.watched import cache_state
@@ -39,6 +39,12 @@ def outputs(*reasons: str | None) -> list[Output]:
 
 
 # --- counting -----------------------------------------------------------------------------------------------------
+
+
+def test_goes_of_one_micro_batch_count_as_one() -> None:
+    goes = [Tally("a", 3, {"late": 1}, 100), Tally("b", 1, {}, 90), Tally("a", 2, {"late": 1, "odd": 1}, 110)]
+    assert merged(goes) == [Tally("a", 5, {"late": 2, "odd": 1}, 110), Tally("b", 1, {}, 90)]
+    assert merged([]) == []
 
 
 def test_records_count_once_they_are_committed_and_dead_letters_by_their_reason() -> None:
