@@ -67,12 +67,12 @@ def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_
     return sort(messages, partitions, consumer.consumer_group_metadata())
 
 
-def take_more(consumer: Consumer, partitions: Partitions, room: int, wait_s: float) -> Batch:
-    """Take what comes within ``wait_s``, at most ``room`` records; see ``take``."""
+def take_more(consumer: Consumer, partitions: Partitions, group: Any, room: int, wait_s: float) -> Batch:
+    """Take what comes within ``wait_s``, at most ``room`` records, for a batch of this group metadata; see ``take``."""
     first = consumer.poll(0)  # also for its callbacks
     messages = [] if first is None else [first]
     messages += consumer.consume(room - len(messages), wait_s)
-    return sort(messages, partitions, consumer.consumer_group_metadata())
+    return sort(messages, partitions, group)
 
 
 def sort(messages: Sequence[Message], partitions: Partitions, group: Any) -> Batch:

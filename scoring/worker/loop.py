@@ -173,7 +173,8 @@ class Loop:
             self._beat()
             self._publish_status()
             wait_s = GATHER_WAIT_S if time.monotonic() - began_s < GATHER_PATIENCE_S else IDLE_WAIT_S
-            more = take_more(self._consumer, self._partitions, self._maximum_batch_records - batch.records, wait_s)
+            room = self._maximum_batch_records - batch.records
+            more = take_more(self._consumer, self._partitions, batch.group, room, wait_s)
             self._metrics.lap(CONSUME)
             if self._partitions.rebalanced:
                 return False
