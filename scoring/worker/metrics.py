@@ -142,13 +142,10 @@ def merged(tallies: Sequence[Tally]) -> list[Tally]:
     found: dict[str, Tally] = {}
     for one in tallies:
         so_far = found.get(one.model)
-        found[one.model] = (
-            one
-            if so_far is None
-            else Tally(
-                one.model, so_far.records + one.records, Counter(so_far.letters) + Counter(one.letters), one.newest_ms
-            )
-        )
+        if so_far is not None:
+            letters = Counter(so_far.letters) + Counter(one.letters)
+            one = Tally(one.model, so_far.records + one.records, letters, one.newest_ms)  # noqa: PLW2901
+        found[one.model] = one
     return [*found.values()]
 
 

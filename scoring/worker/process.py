@@ -14,7 +14,7 @@ from scoring.worker.slot import Held, hold_slot, take_core
 from scoring.worker.stop import STOP_PATIENCE_S, Stop, stop_on_signals
 from scoring.worker.surrounding import Surrounding
 
-__all__ = ["STOP_PATIENCE_S", "Stop", "Surrounding", "run_worker", "stop_on_signals"]
+__all__ = ["STOP_PATIENCE_S", "Stop", "run_worker", "stop_on_signals"]
 
 log = structlog.get_logger()
 

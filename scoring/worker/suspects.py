@@ -51,7 +51,7 @@ class Suspects:
 
     def failed(self, topic: str) -> float:
         """It failed by itself; returns how long it has to wait, in seconds."""
-        self._failures[topic] += 1
+        self._failures[topic] = self._failures.get(topic, 0) + 1
         wait_s = _WAITS.wait_s(self._failures[topic])
         self._since_s[topic] = self._clock_s()
         self._until_s[topic] = self._since_s[topic] + wait_s
