@@ -35,7 +35,7 @@ from scoring.contract.manifest import Topics
 KEYED_INPUT = "flights.keyed"
 WARM_UP_SHARE = 0.25
 TIMEOUT_S = 60.0
-BATCH_RECORDS = 2048
+BATCH_RECORDS = 4096
 # Kept short of what was fetched: at the end of a backlog everybody slows down.
 BACKLOG_MARGIN = 150_000
 
@@ -99,7 +99,7 @@ CONTESTANTS = {
         Contestant("baton", 500_000, _baton(1)),
         Contestant("baton-2", 500_000, _baton(2)),
         Contestant("pass-through", 900_000, _pass_through, scores=False),
-        Contestant("pyfunc", 120_000, _rival("pyfunc", INPUT, BENCH_BATCH_RECORDS="2048")),
+        Contestant("pyfunc", 120_000, _rival("pyfunc", INPUT, BENCH_BATCH_RECORDS="8192")),
         Contestant("quix", 60_000, _rival("quix", KEYED_INPUT, BENCH_BATCH_RECORDS="512"), keyed=True),
         Contestant("bytewax", 120_000, _rival("bytewax", INPUT, BENCH_BATCH_RECORDS="1024")),
     )

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     """After how many seconds a worker whose hot thread does not come round is ended, so that a fresh one starts."""
     models: Annotated[tuple[str, ...], NoDecode] = ()
     """Comma-separated names of the models that the deployment serves."""
-    maximum_batch_records: int = Field(default=2048, ge=1)
+    maximum_batch_records: int = Field(default=4096, ge=1)
     """Largest micro-batch."""
     trial_memory_bytes: int = Field(default=4 * 2**30, ge=2**30)
     """Address space that the trial of a new bundle may take; one that needs more is refused."""

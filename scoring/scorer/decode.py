@@ -14,6 +14,8 @@ from scoring.contract.dead_letter import Reason
 from scoring.contract.encoder import Column
 from scoring.contract.features import Field, FieldType
 from scoring.contract.records import Answer, RecordRules
+from scoring.scorer.library import load
+from scoring.scorer.scan import Scanned, Scanner
 from scoring.scorer.shape import Counts, Fault, Shapes
 
 _JSON_TYPES: dict[FieldType, Any] = {
@@ -77,10 +79,16 @@ END_S = epoch_s(datetime(9999, 12, 31, tzinfo=UTC)) + 86_400.0
 class Decoder:
     """Decodes records of one feature schema's fields.
 
-    Each record is decoded once and columns are made once, however many records of the batch are bad.
+    Records that are plain are scanned by the compiled library where there is one; the others are decoded one by one.
+    Each is decoded once and columns are made once, however many records of the batch are bad.
+
+    Args:
+        scanning: False leaves the compiled library out; the outcome is the same.
     """
 
-    def __init__(self, fields: Sequence[Field], rules: RecordRules = _AS_BEFORE) -> None:
+    def __init__(self, fields: Sequence[Field], rules: RecordRules = _AS_BEFORE, *, scanning: bool = True) -> None:
+        library = load() if scanning and fields else None
+        self._scanner = None if library is None else Scanner(library, fields, rules)
         self._rules = rules
         self._shapes = Shapes([field.name for field in fields], rules)
         attributes = [(f"f{index}", field) for index, field in enumerate(fields)]
@@ -101,6 +109,15 @@ class Decoder:
 
     def decode(self, values: Sequence[bytes | None]) -> Decoded:
         """Decode a batch of Kafka values."""
+        if self._scanner is None or not values:
+            return self._decoded(values)
+        scanned = self._scanner.scan(values)
+        if not scanned.others:
+            return Decoded(scanned.columns, list(range(len(values))), [])
+        return _merged(scanned, self._decoded([values[place] for place in scanned.others]), len(values))
+
+    def _decoded(self, values: Sequence[bytes | None]) -> Decoded:
+        """Decode records one by one."""
         records, failures = self._parse(values, self._oversized(values))
         rows = list(range(len(values)))
         if failures:
@@ -197,6 +214,23 @@ class Decoder:
             for place, text in enumerate(columns[name]):
                 if isinstance(text, str) and wrong(text):
                     faults.setdefault(place, fault)
+
+
+def _merged(scanned: Scanned, rest: Decoded, records: int) -> Decoded:
+    """A batch, of which ``rest`` are the records that were not plain."""
+    places = [scanned.others[row] for row in rest.rows]
+    for name, column in scanned.columns.items():
+        if isinstance(column, np.ndarray):
+            column[places] = rest.columns[name]
+        else:
+            for place, value in zip(places, rest.columns[name], strict=True):
+                column[place] = value  # type: ignore[index]  # a list, made for this
+    failures = [Failure(scanned.others[each.index], each.reason, each.detail) for each in rest.failures]
+    if not failures:
+        return Decoded(scanned.columns, list(range(records)), [])
+    bad = {failure.index for failure in failures}
+    keep = [place for place in range(records) if place not in bad]
+    return Decoded({name: _select(column, keep) for name, column in scanned.columns.items()}, keep, failures)
 
 
 def _member(attribute: str, field: Field, *, told: bool) -> tuple[str, Any] | tuple[str, Any, Any]:

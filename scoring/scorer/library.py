@@ -1,4 +1,4 @@
-"""The library of the compiled kernels (``trees.c``): there where the package was built beside a C compiler.
+"""The scorer's compiled library (``trees.c``, ``records.c``): there where the package was built beside a C compiler.
 
 It is called through ``ctypes``, so it serves every Python, and the interpreter's lock is free while it works.
 """
@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from scoring.contract.encoder import Floats
 
-PATH = Path(__file__).with_name("libtrees.so.1")
+PATH = Path(__file__).with_name("libscorer.so.1")
 # What both sides agree on, by one number: the structures, the arguments, and LANES.
-ABI = 1
+ABI = 2
 LANES = 8
 
 _NUMBER, _ADDRESS, _DOUBLE = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
@@ -43,6 +43,16 @@ class WalkTables(ctypes.Structure):
     )
 
 
+class RecordShape(ctypes.Structure):
+    """``shape_t``."""
+
+    _fields_ = (
+        *((name, _NUMBER) for name in ("fields", "texts")),
+        *((name, _ADDRESS) for name in ("names", "name_ends", "kinds", "required", "columns")),
+        *((name, _NUMBER) for name in ("others", "maximum_bytes", "maximum_text_bytes")),
+    )
+
+
 @cache
 def load(path: Path = PATH) -> ctypes.CDLL | None:
     """The library, or None where it was not built, or from another source than this."""
@@ -56,6 +66,8 @@ def load(path: Path = PATH) -> ctypes.CDLL | None:
     for kernel in (found.bits32, found.bits64, found.walk):
         kernel.restype = _NUMBER
         kernel.argtypes = [_ADDRESS, _ADDRESS, _NUMBER, _NUMBER, _ADDRESS]
+    found.scan.restype = None
+    found.scan.argtypes = [_ADDRESS, ctypes.c_char_p, _ADDRESS, _NUMBER, *[_ADDRESS] * 6]
     return found
 
 

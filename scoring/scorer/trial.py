@@ -47,7 +47,7 @@ class TrialLimits(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 4 * 2**30
     processor_s: int = 60
     patience_s: float = 300.0
-    records: int = 2048
+    records: int = 4096
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -1,20 +1,26 @@
-"""Runs the compiled kernels of a library that watches its own memory: ``python sanitized.py LIBRARY FOLDER``.
+"""Runs a compiled library that watches its own memory: ``python sanitized.py LIBRARY FOLDER``.
 
 For every ``*.onnx`` in the folder, the scores of the rows in ``*.npy`` beside it by each kernel are written to
-``*.bits.npy`` and ``*.walk.npy``: in parts of all sizes.
+``*.bits.npy`` and ``*.walk.npy``: in parts of all sizes. The records in ``records.json`` (hexadecimal) are scanned,
+each alone and all together; the places of those that are not plain are written to ``records.others.json``.
 """
 
+import json
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from scoring.contract.records import ORDINARY
 from scoring.scorer import library
 from scoring.scorer.bits import Bits
 from scoring.scorer.graph import parse_graph
 from scoring.scorer.kernels import Kernel, Unsuitable
+from scoring.scorer.scan import Scanner
 from scoring.scorer.walk import Walk
+from tests.support.records import FIELDS
 
 SIZES = (1, 7, 8, 9, 63, 64, 65, 0, 127, 256)
 
@@ -28,9 +34,20 @@ def _scores(kernel: Kernel, rows: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def _scan(compiled: Any, folder: Path) -> None:
+    records = [bytes.fromhex(record) for record in json.loads((folder / "records.json").read_text())]
+    scanner = Scanner(compiled, FIELDS, ORDINARY)
+    alone = [place for place, record in enumerate(records) if scanner.scan([record]).others]
+    together = scanner.scan(records).others
+    assert alone == together
+    (folder / "records.others.json").write_text(json.dumps(together))
+
+
 def main(path: Path, folder: Path) -> None:
     compiled = library.load(path)
     assert compiled is not None
+    if (folder / "records.json").exists():
+        _scan(compiled, folder)
     for graph in sorted(folder.glob("*.onnx")):
         rows = np.load(graph.with_suffix(".npy"))
         for name, kind in (("bits", Bits), ("walk", Walk)):

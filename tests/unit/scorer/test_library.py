@@ -1,6 +1,8 @@
-"""The library of the compiled kernels: built where it can be, and kept inside its tables."""
+"""The compiled library: built where it can be, and kept inside its tables and the records that it is given."""
 
+import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -10,12 +12,17 @@ import numpy as np
 import pytest
 
 import hatch_build
+from scoring.contract.records import ORDINARY
 from scoring.scorer import library
 from scoring.scorer.compiled import CompiledModel
+from scoring.scorer.scan import Scanner
 from tests.support.kernels import WITHOUT_COMPILER, needs_library
+from tests.support.records import FIELDS, ODD, PLAIN
 from tests.support.tree_models import NAMES, model, rows_for, same_bits
 
 PROJECT = Path(__file__).parents[3]
+SOURCES = {path.name for path in hatch_build.SOURCES}
+SCRIPT = PROJECT / "tests" / "support" / "sanitized.py"
 
 
 def test_a_library_that_is_none_or_of_another_source_is_not_loaded(tmp_path: Path) -> None:
@@ -28,8 +35,9 @@ def test_a_library_that_is_none_or_of_another_source_is_not_loaded(tmp_path: Pat
 
 def clone(folder: Path) -> Path:
     """As much of a clone as the library is made from."""
-    (folder / hatch_build.SOURCE).parent.mkdir(parents=True)
-    shutil.copy(PROJECT / hatch_build.SOURCE, folder / hatch_build.SOURCE)
+    (folder / hatch_build.LIBRARY).parent.mkdir(parents=True)
+    for source in hatch_build.SOURCES:
+        shutil.copy(PROJECT / source, folder / source)
     return folder
 
 
@@ -37,7 +45,7 @@ def clone(folder: Path) -> Path:
 def test_the_library_is_made_where_there_is_a_compiler(tmp_path: Path) -> None:
     assert hatch_build.compile_library(clone(tmp_path)) is None
     assert library.load(tmp_path / hatch_build.LIBRARY) is not None
-    assert {path.name for path in (tmp_path / hatch_build.LIBRARY).parent.iterdir()} == {"trees.c", "libtrees.so.1"}
+    assert {path.name for path in (tmp_path / hatch_build.LIBRARY).parent.iterdir()} == {*SOURCES, "libscorer.so.1"}
 
 
 @pytest.mark.parametrize(("compiler", "why"), [("/nonexistent/cc", "no C compiler"), ("false", "false")])
@@ -48,7 +56,7 @@ def test_without_a_compiler_there_is_no_library_not_even_an_old_one(
     made.write_bytes(b"an old one")
     monkeypatch.setenv("CC", compiler)
     assert why in str(hatch_build.compile_library(tmp_path))
-    assert [path.name for path in made.parent.iterdir()] == ["trees.c"]
+    assert {path.name for path in made.parent.iterdir()} == SOURCES
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +65,10 @@ def sanitizer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip(WITHOUT_COMPILER)
-    made = tmp_path_factory.mktemp("sanitized") / "libtrees.so"
+    made = tmp_path_factory.mktemp("sanitized") / "libscorer.so"
     flags = ["-std=c99", "-O1", "-g", "-ffp-contract=off", "-fPIC", "-shared"]
     watched = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    command = [compiler, *flags, *watched, "-o", str(made), str(PROJECT / hatch_build.SOURCE)]
+    command = [compiler, *flags, *watched, "-o", str(made), *(str(PROJECT / source) for source in hatch_build.SOURCES)]
     if subprocess.run(command, capture_output=True, check=False, timeout=60).returncode:
         pytest.skip("this machine's C compiler has no sanitizers")
     asked = [compiler, "-print-file-name=libasan.so"]
@@ -78,8 +86,7 @@ def test_the_library_stays_within_its_tables_under_a_sanitizer(
     for name in NAMES:
         (tmp_path / f"{name}.onnx").write_bytes(model(name)[2])
         np.save(tmp_path / f"{name}.npy", rows_for(name))
-    script = PROJECT / "tests" / "support" / "sanitized.py"
-    command = [sys.executable, str(script), str(library_path), str(tmp_path)]
+    command = [sys.executable, str(SCRIPT), str(library_path), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr[-3_000:]
     for name in NAMES:
@@ -102,3 +109,44 @@ def test_the_sanitizer_would_have_noticed(sanitizer: tuple[Path, dict[str, str]]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stderr
+
+
+def hostile(seed: int, count: int) -> list[bytes]:
+    """Records that were cut off, damaged, or are hostile throughout."""
+    chooser = random.Random(seed)
+    found = []
+    for _ in range(count):
+        value = bytearray(chooser.choice([PLAIN, *ODD]))
+        for _ in range(chooser.randrange(4)):
+            place = chooser.randrange(len(value) + 1)
+            value[place : place + chooser.randrange(3)] = chooser.choice([b'"', b"\\", b"{", b"9", b"e", b"", b"\xff"])
+        found.append(bytes(value[: chooser.randrange(len(value) + 1)] if chooser.random() < 0.5 else value))
+    return found
+
+
+def test_the_scan_stays_within_its_records_under_a_sanitizer(
+    sanitizer: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    library_path, environment = sanitizer
+    records = hostile(seed=7, count=4_000)
+    (tmp_path / "records.json").write_text(json.dumps([record.hex() for record in records]))
+    command = [sys.executable, str(SCRIPT), str(library_path), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr[-3_000:]
+    others = json.loads((tmp_path / "records.others.json").read_text())
+    assert others == Scanner(library.load(), FIELDS, ORDINARY).scan(records).others
+    assert 1_000 < len(others) < len(records)
+
+
+def test_the_sanitizer_would_have_noticed_a_scan_that_goes_on(
+    sanitizer: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    library_path, environment = sanitizer
+    (tmp_path / "records.json").write_text(json.dumps([PLAIN[:8].hex()]))
+    planted = "import sys, pathlib; import numpy as np; from tests.support import sanitized; right = np.cumsum\n"
+    planted += "np.cumsum = lambda numbers, **more: right(numbers, **more) + (0 if more else 16)\n"
+    planted += "sanitized.main(*map(pathlib.Path, sys.argv[1:]))"
+    command = [sys.executable, "-c", planted, str(library_path), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode != 0
+    assert "AddressSanitizer" in done.stderr
