@@ -15,7 +15,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = (Path("scoring/scorer/records.c"), Path("scoring/scorer/trees.c"))
+SOURCES = tuple(Path("scoring/scorer") / name for name in ("lines.c", "records.c", "trees.c"))
 LIBRARY = Path("scoring/scorer/libscorer.so.1")  # were it .so alone, Python would take it for a module of its own
 # Exact: no contraction of products and sums, no fast maths. Nothing of this machine's own: the library may travel.
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
@@ -61,7 +61,7 @@ def _compile(sources: Sequence[Path], made: Path) -> str | None:
     compiler = shlex.split(os.environ.get("CC") or "cc")
     if shutil.which(compiler[0]) is None:
         return f"there is no C compiler ({compiler[0]})"
-    command = [*compiler, *FLAGS, "-o", str(made), *map(str, sources)]
+    command = [*compiler, *FLAGS, "-o", str(made), *map(str, sources), "-lm"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
     except subprocess.TimeoutExpired:

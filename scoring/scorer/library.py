@@ -1,4 +1,4 @@
-"""The scorer's compiled library (``trees.c``, ``records.c``): there where the package was built beside a C compiler.
+"""The compiled library (``records.c``, ``trees.c``, ``lines.c``): there where the package was built with a C compiler.
 
 It is called through ``ctypes``, so it serves every Python, and the interpreter's lock is free while it works.
 """
@@ -16,7 +16,7 @@ from scoring.contract.encoder import Floats
 
 PATH = Path(__file__).with_name("libscorer.so.1")
 # What both sides agree on, by one number: the structures, the arguments, and LANES.
-ABI = 2
+ABI = 3
 LANES = 8
 
 _NUMBER, _ADDRESS, _DOUBLE = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
@@ -68,6 +68,9 @@ def load(path: Path = PATH) -> ctypes.CDLL | None:
         kernel.argtypes = [_ADDRESS, _ADDRESS, _NUMBER, _NUMBER, _ADDRESS]
     found.scan.restype = None
     found.scan.argtypes = [_ADDRESS, ctypes.c_char_p, _ADDRESS, _NUMBER, *[_ADDRESS] * 6]
+    found.weave.restype = found.write_times.restype = _NUMBER
+    found.weave.argtypes = [_NUMBER, *[_ADDRESS] * 4, _NUMBER, *[_ADDRESS] * 3]
+    found.write_times.argtypes = [_ADDRESS, _NUMBER, _ADDRESS]
     return found
 
 

@@ -76,23 +76,27 @@ class Scanner:
             whole = b"".join(values)  # type: ignore[arg-type]  # null: see below
         except TypeError:
             return self.scan([value or b"" for value in values])  # nothing is not plain either
-        records, texts = len(values), len(self._texts)
-        ends = np.cumsum(np.fromiter(map(len, values), np.int64, records))  # type: ignore[arg-type]
+        records, texts, fields = len(values), len(self._texts), len(self._names)
         numbers = np.empty((len(self._numbers), records))
         packed = np.empty(len(whole) + texts * records, np.uint8)
-        packed_ends = np.empty(texts, np.int64)
-        room = np.empty(_TEXT_WORDS * texts * records + _LEARNT_WORDS * len(self._names), np.int64)
         plain = np.empty(records, np.bool_)
+        # One piece of memory: to ask an array for its address takes as long as to scan a record.
+        room = np.empty(records + texts + _TEXT_WORDS * texts * records + _LEARNT_WORDS * fields, np.int64)
+        ends, packed_ends = room[:records], room[records : records + texts]
+        np.cumsum(np.fromiter(map(len, values), np.int64, records), out=ends)  # type: ignore[arg-type]
+        ends_at = room.ctypes.data
+        packed_ends_at = ends_at + room.itemsize * records
+        texts_at = packed_ends_at + room.itemsize * texts
         self._scan(
             self._address,
             whole,
-            ends.ctypes.data,
+            ends_at,
             records,
             numbers.ctypes.data,
             packed.ctypes.data,
-            packed_ends.ctypes.data,
-            room[_LEARNT_WORDS * len(self._names) :].ctypes.data,
-            room.ctypes.data,
+            packed_ends_at,
+            texts_at,
+            texts_at + room.itemsize * _TEXT_WORDS * texts * records,
             plain.ctypes.data,
         )
         columns: dict[str, Column] = dict(zip(self._numbers, numbers, strict=True))

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ABI 2 /* as in library.py; another one whenever a structure, an argument or LANES changes */
+#define ABI 3 /* as in library.py; another one whenever a structure, an argument or LANES changes */
 #define LANES 8 /* walks at a time: while one waits for memory or a comparison, the others go on */
 #define GROUPS 8 /* of so many records each: a tree comes into the core's cache once for all of them */
 #define TREES 256 /* at a time, so that their bits stay in registers and in the first cache */

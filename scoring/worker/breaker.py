@@ -31,6 +31,7 @@ class Breaker:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._window: deque[tuple[int, int]] = deque()
+        self._records = self._letters = 0  # of the window
         self.probes = 0
         """How many probes failed since it opened; 0 while it is closed."""
 
@@ -45,15 +46,24 @@ class Breaker:
                 return False
             self.probes = 0
             self._window.clear()
-        self._window.append((records, letters))
-        total = sum(batch for batch, _ in self._window)
-        while total - self._window[0][0] >= self._limits.window_records:
-            total -= self._window.popleft()[0]
-        if total < MINIMUM_RECORDS or not self._too_many(total, sum(bad for _, bad in self._window)):
+            self._records = self._letters = 0
+        self._count(records, letters)
+        while self._records - self._window[0][0] >= self._limits.window_records:
+            self._forget(self._window.popleft())
+        if self._records < MINIMUM_RECORDS or not self._too_many(self._records, self._letters):
             return True
-        self._window.pop()  # it goes back to the topic
+        self._forget(self._window.pop())  # it goes back to the topic
         self.probes = 1
         return False
+
+    def _count(self, records: int, letters: int) -> None:
+        self._window.append((records, letters))
+        self._records += records
+        self._letters += letters
+
+    def _forget(self, batch: tuple[int, int]) -> None:
+        self._records -= batch[0]
+        self._letters -= batch[1]
 
     def _too_many(self, records: int, letters: int) -> bool:
         return letters > self._limits.share * records

@@ -1,6 +1,6 @@
 """Emit: the bytes of predictions and dead letters. Records are put together from fragments, not from objects."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import repeat
 
@@ -19,6 +19,7 @@ from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
 from scoring.kafka import UNREADABLE, RecordHeaders, headers_of, headers_of_all
 from scoring.worker import json_columns
 from scoring.worker.json_columns import Writer
+from scoring.worker.weave import Pattern
 
 _encode = msgspec.json.Encoder().encode
 
@@ -81,58 +82,52 @@ class Emitter:
         Args:
             scores: of shape (rows,), or of several classes (rows, classes).
         """
-        head = self._lineage + b',"scored_at":"%b"' % rfc3339(scored_at).encode()
-        place = msgspec.json.encode({"topic": origin.topic, "topic_id": origin.topic_id})[:-1]
-        decided = repeat(b"null") if decisions is None else (b"true" if d else b"false" for d in decisions)
         whole = len(rows) == len(origin.offsets)
-        # Constant text and a column in turn: joined record by record.
-        parts: list[Iterable[bytes]] = [
-            repeat(head + b',"score":', len(rows)),
-            *self._scored(scores),
-            repeat(b',"decision":'),
-            decided,
-            repeat(b',"event_time":'),
-            json_columns.times(columns[self._event_time]),
-            repeat(b',"input":' + place + b',"partition":'),
-            json_columns.integers(origin.partitions if whole else [origin.partitions[row] for row in rows]),
-            repeat(b',"offset":'),
-            json_columns.integers(origin.offsets if whole else [origin.offsets[row] for row in rows]),
-            *self._carried(columns),
-        ]
-        found = [b"".join(fragments) for fragments in zip(*parts, strict=False)]  # what repeats has no end
-        if len(found) != len(rows):
-            raise ValueError(f"{len(rows)} records, but a column of {len(found)}")
-        return found
+        found = Pattern(self._lineage + b',"scored_at":"%b","score":' % rfc3339(scored_at).encode())
+        self._add_scores(found, scores)
+        found.text(b',"decision":')
+        if decisions is None:
+            found.text(b"null")
+        else:
+            found.column(json_columns.plain(decisions))
+        found.text(b',"event_time":')
+        found.column(json_columns.times(columns[self._event_time]))
+        place = msgspec.json.encode({"topic": origin.topic, "topic_id": origin.topic_id})[:-1]
+        found.text(b',"input":' + place + b',"partition":')
+        found.column(json_columns.plain(origin.partitions if whole else [origin.partitions[row] for row in rows]))
+        found.text(b',"offset":')
+        found.column(json_columns.plain(origin.offsets if whole else [origin.offsets[row] for row in rows]))
+        found.text(b"}")
+        self._add_carried(found, columns)
+        found.text(b"}")
+        return found.woven(len(rows))
 
-    def _scored(self, scores: Floats) -> Iterator[Iterable[bytes]]:
+    def _add_scores(self, found: Pattern, scores: Floats) -> None:
         """The score; of several classes that of the most probable one, its name, and all of them by their names."""
         if not self._classes:
-            yield json_columns.values(scores)
+            found.column(json_columns.values(scores))
             return
         chosen = scores.argmax(axis=1)
-        yield json_columns.values(scores[np.arange(len(scores)), chosen])
-        yield repeat(b',"label":')
-        yield [self._classes[place][0] for place in chosen.tolist()]
-        text = b',"probabilities":{'
+        found.column(json_columns.values(scores[np.arange(len(scores)), chosen]))
+        found.text(b',"label":')
+        found.column(json_columns.lines([self._classes[place][0] for place in chosen.tolist()]))
+        found.text(b',"probabilities":')
         for place, (_, name) in enumerate(self._classes):
-            yield repeat(text + name)
-            yield json_columns.values(scores[:, place])
-            text = b","
-        yield repeat(b"}")
+            found.text((b"," if place else b"{") + name)
+            found.column(json_columns.values(scores[:, place]))
+        found.text(b"}")
 
-    def _carried(self, columns: Columns) -> Iterator[Iterable[bytes]]:
-        """What a prediction repeats of its record, and what was looked up for it; up to the closing brace."""
-        text = b"}"
+    def _add_carried(self, found: Pattern, columns: Columns) -> None:
+        """What a prediction repeats of its record, and what was looked up for it."""
         if self._pass_through:
-            text += b',"pass_through":'
-            text = yield from _document(text, self._pass_through, columns)
+            found.text(b',"pass_through":')
+            _add_document(found, self._pass_through, columns)
         if self._lookups:
-            text += b',"lookups":'
+            found.text(b',"lookups":')
             for number, (name, fields) in enumerate(self._lookups):
-                text += (b"," if number else b"{") + _encode(name) + b":"
-                text = yield from _document(text, fields, columns)
-            text += b"}"
-        yield repeat(text + b"}")
+                found.text((b"," if number else b"{") + _encode(name) + b":")
+                _add_document(found, fields, columns)
+            found.text(b"}")
 
     def dead_letter(self, message: Message, position: Position, reason: Reason, detail: str, at: datetime) -> Output:
         """The dead letter of a record: key, value and headers verbatim, what Baton adds behind them (protocol B.8)."""
@@ -173,12 +168,10 @@ def repeated(headers: RecordHeaders) -> RecordHeaders | None:
     return [(name, value) for name, value in headers if name.lower() in CORRELATION_HEADERS] or None
 
 
-def _document(
-    text: bytes, fields: Sequence[tuple[str, str, Writer]], columns: Columns
-) -> Generator[Iterable[bytes], None, bytes]:
-    """Yields text and columns in turn; returns the text behind the last column. Each field: name, column, writer."""
+def _add_document(found: Pattern, fields: Sequence[tuple[str, str, Writer]], columns: Columns) -> None:
+    """An object of columns; each field: name, column, writer."""
+    found.text(b"{")
     for number, (name, column, write) in enumerate(fields):
-        yield repeat(text + (b"," if number else b"{") + _encode(name) + b":")
-        yield write(columns[column])
-        text = b""
-    return b"}" if fields else text + b"{}"
+        found.text((b"," if number else b"") + _encode(name) + b":")
+        found.column(write(columns[column]))
+    found.text(b"}")

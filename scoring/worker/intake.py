@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
@@ -76,52 +74,54 @@ def take_more(consumer: Consumer, partitions: Partitions, group: Any, room: int,
 
 
 def sort(messages: Sequence[Message], partitions: Partitions, group: Any) -> Batch:
-    """Group records by topic and note the offsets. Each partition's records come in the order of their offsets."""
-    if any(map(Message.error, messages)):
-        messages = list(_without_errors(messages, partitions))
-    first: dict[Place, int] = {}
-    following: dict[Place, int] = {}
-    by_topic: dict[str, list[Message]] = {}
-    for topic, found in _by_topic(messages).items():
-        own, numbers = found, _numbers(found)
-        assigned = {number for number in set(numbers) if _admitted(partitions, (topic, number))}
-        if len(assigned) < len(set(numbers)):
-            own = [message for message, number in zip(found, numbers, strict=True) if number in assigned]
-            numbers = _numbers(own)
-        of_record, offsets = np.array(numbers, np.int64), np.array(list(map(Message.offset, own)), np.int64)
-        for number in assigned:
-            place, taken = (topic, number), offsets[of_record == number]
-            _require_order(place, taken, _due(partitions, place))
-            first[place], following[place] = int(taken[0]), int(taken[-1]) + 1
-        if own:
-            by_topic[topic] = own
-    return Batch(by_topic, first, following, group)
-
-
-def _numbers(messages: Sequence[Message]) -> list[int]:
-    return cast("list[int]", list(map(Message.partition, messages)))  # what has no error has one
-
-
-def _require_order(place: Place, offsets: npt.NDArray[np.int64], due: int) -> None:
-    """No record may stand before one that was taken already.
-
-    Seen with librdkafka 2.16 on a slow broker: a partition that was admitted and scored went back to its oldest record
-    by itself, and all since then would have been scored again. Perhaps the client's own question for the start of a new
-    assignment is answered after admission's seek; whatever it is, a record taken before is never taken again.
+    """Group records by topic and note the offsets. Each partition's records come in the order of their offsets.
 
     Raises:
-        BatchFailed: the partition's position went back.
+        BatchFailed, MustExit: as ``take``.
     """
-    back = np.flatnonzero(np.diff(offsets, prepend=due - 1) <= 0)
-    if back.size:
-        expected = due if back[0] == 0 else int(offsets[back[0] - 1]) + 1
-        came = int(offsets[back[0]])
-        raise BatchFailed(f"{place[0]}/{place[1]}: the client went back, {expected} was due and {came} came")
+    if any(map(Message.error, messages)):
+        messages = list(_without_errors(messages, partitions))
+    batch = Batch({}, {}, {}, group)
+    for topic, found in _by_topic(messages).items():
+        if own := _noted(topic, found, partitions, batch):
+            batch.by_topic[topic] = own
+    return batch
 
 
-def _due(partitions: Partitions, place: Place) -> int:
+def _noted(topic: str, found: list[Message], partitions: Partitions, batch: Batch) -> list[Message]:
+    """The records of one topic's admitted partitions, with their offsets noted in the batch.
+
+    No record may stand before one that was taken already. Seen with librdkafka 2.16 on a slow broker: a partition that
+    was admitted and scored went back to its oldest record by itself, and all since then would have been scored again.
+    Perhaps the client's own question for the start of a new assignment is answered after admission's seek; whatever it
+    is, a record taken before is never taken again.
+
+    Raises:
+        BatchFailed: a partition's position went back.
+    """
+    due: dict[int, int | None] = {}
+    for message in found:
+        number, offset = cast("int", message.partition()), cast("int", message.offset())  # without an error it has both
+        if number not in due:
+            due[number] = _due(partitions, (topic, number))
+            if due[number] is not None:
+                batch.first[topic, number] = offset
+        expected = due[number]
+        if expected is None:
+            continue
+        if offset < expected:
+            raise BatchFailed(f"{topic}/{number}: the client went back, {expected} was due and {offset} came")
+        due[number] = offset + 1
+    batch.following.update({(topic, number): offset for number, offset in due.items() if offset is not None})
+    if None not in due.values():
+        return found
+    return [message for message in found if due[cast("int", message.partition())] is not None]
+
+
+def _due(partitions: Partitions, place: Place) -> int | None:
+    """The offset from which on records count; None where the partition is not admitted."""
     partition = partitions.get(*place)
-    return 0 if partition is None else partition.next_offset or 0
+    return (partition.next_offset or 0) if partition is not None and partition.admitted else None
 
 
 def _by_topic(messages: Sequence[Message]) -> dict[str, list[Message]]:

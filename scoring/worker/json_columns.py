@@ -1,5 +1,5 @@
-"""Columns as JSON, one token per record. Whole columns are written at once: nothing here loops over records in Python
-but where a time is put together.
+"""Columns as JSON: lines of one token per record. Whole columns are written at once: nothing here loops over records in
+Python, unless times are put together without the compiled library (``lines.c``).
 """
 
 from collections.abc import Callable, Sequence
@@ -10,43 +10,45 @@ import numpy as np
 
 from scoring.contract.encoder import Column, Floats
 from scoring.contract.features import FieldType
+from scoring.scorer.library import load
 
-Tokens = list[bytes]
-Writer = Callable[[Column], Tokens]
+Lines = bytes
+"""A token and a line feed for each record; no token holds one."""
+Writer = Callable[[Column], Lines]
 
 _encode_lines = msgspec.json.Encoder().encode_lines
 _NULL = b"null"
 _BOOLEANS = {0.0: b"false", 1.0: b"true"}
+_LONGEST_TIME = len(b'"9999-12-31T23:59:59.999999Z"\n')
 _FIRST_DAY = date(1970, 1, 1)
 _DAY_S = 86_400
 # A year's worth and more of distinct days; event times can be anything, memory cannot.
 _KEPT_DAYS = 10_000
 
 
-def values(column: Column) -> Tokens:
+def values(column: Column) -> Lines:
     """Numbers, strings or None as they are; a number that is not finite is null."""
-    lines = _encode_lines(column.tolist() if isinstance(column, np.ndarray) else column).split(b"\n")
-    lines.pop()
-    return lines
+    return _encode_lines(column.tolist() if isinstance(column, np.ndarray) else column)
 
 
-def numbers(column: Column) -> Tokens:
+def numbers(column: Column) -> Lines:
     """Numbers, whole ones without a fraction, as a sender writes them."""
-    lines = _encode_lines(np.asarray(column, dtype=np.float64).tolist()).replace(b".0\n", b"\n").split(b"\n")
-    lines.pop()
-    return lines
+    return _encode_lines(np.asarray(column, dtype=np.float64).tolist()).replace(b".0\n", b"\n")
 
 
-def integers(column: Sequence[int]) -> Tokens:
-    """Integers."""
-    lines = _encode_lines(column).split(b"\n")
-    lines.pop()
-    return lines
+def plain(column: Sequence[int] | Sequence[bool]) -> Lines:
+    """Integers, or true and false."""
+    return _encode_lines(column)
 
 
-def booleans(column: Column) -> Tokens:
+def booleans(column: Column) -> Lines:
     """True, false, or null where the value is missing."""
-    return [_BOOLEANS.get(value, _NULL) for value in np.asarray(column, dtype=np.float64).tolist()]
+    return lines([_BOOLEANS.get(value, _NULL) for value in np.asarray(column, dtype=np.float64).tolist()])
+
+
+def lines(tokens: Sequence[bytes]) -> Lines:
+    """Tokens as lines."""
+    return b"\n".join([*tokens, b""])
 
 
 def writer(field_type: FieldType) -> Writer:
@@ -62,9 +64,17 @@ def writer(field_type: FieldType) -> Writer:
             return values
 
 
-def times(column: Column) -> Tokens:
+def times(column: Column) -> Lines:
     """Seconds since 1970 as RFC 3339 in UTC, to the microsecond; null where the value is missing."""
-    seconds = np.asarray(column, dtype=np.float64)
+    seconds = np.ascontiguousarray(column, np.float64)
+    library = load()
+    if library is None:
+        return lines(_times(seconds))
+    found = np.empty(_LONGEST_TIME * len(seconds), np.uint8)
+    return found[: library.write_times(seconds.ctypes.data, len(seconds), found.ctypes.data)].tobytes()
+
+
+def _times(seconds: Floats) -> list[bytes]:
     there = ~np.isnan(seconds)
     days, clocks, microseconds = _parts(np.where(there, seconds, 0.0))
     tokens = [_day(day) + _clock(clock) for day, clock in zip(days, clocks, strict=True)]

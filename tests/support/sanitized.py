@@ -16,10 +16,12 @@ import numpy as np
 from scoring.contract.records import ORDINARY
 from scoring.scorer import library
 from scoring.scorer.bits import Bits
+from scoring.scorer.decode import EARLIEST_S, END_S
 from scoring.scorer.graph import parse_graph
 from scoring.scorer.kernels import Kernel, Unsuitable
 from scoring.scorer.scan import Scanner
 from scoring.scorer.walk import Walk
+from scoring.worker import json_columns, weave
 from tests.support.records import FIELDS
 
 SIZES = (1, 7, 8, 9, 63, 64, 65, 0, 127, 256)
@@ -43,9 +45,23 @@ def _scan(compiled: Any, folder: Path) -> None:
     (folder / "records.others.json").write_text(json.dumps(together))
 
 
+def _write(compiled: Any) -> None:
+    """Lines of all lengths, also too few and too many."""
+    for module in (json_columns, weave):
+        module.load = lambda: compiled  # type: ignore[attr-defined]
+    times = json_columns.times(np.linspace(EARLIEST_S, END_S - 1, 999))
+    for column in (times, times[:-1], times[:-30], times + b"\n", b""):
+        pattern = weave.Pattern(b"text")
+        pattern.column(times)
+        pattern.column(column)
+        with suppress(ValueError):
+            assert len(pattern.woven(999)) == 999
+
+
 def main(path: Path, folder: Path) -> None:
     compiled = library.load(path)
     assert compiled is not None
+    _write(compiled)
     if (folder / "records.json").exists():
         _scan(compiled, folder)
     for graph in sorted(folder.glob("*.onnx")):
