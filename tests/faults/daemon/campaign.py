@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -24,11 +24,19 @@ from tests.faults.daemon.rounds import kill_round
 from tests.faults.daemon.stage import Stage, stage
 from tests.faults.daemon.zombie_rounds import zombie_round
 
-KINDS: dict[str, Callable[[Stage, int, int], dict[str, Any]]] = {
-    "kill": kill_round,
-    "broker": broker_round,
-    "zombie": zombie_round,
-    "network": network_round,
+
+class Kind(NamedTuple):
+    """A kind of round, and how much is hurt in one."""
+
+    run: Callable[[Stage, int, int, int], dict[str, Any]]
+    actions: int
+
+
+KINDS = {
+    "kill": Kind(kill_round, 10),
+    "broker": Kind(broker_round, 5),
+    "zombie": Kind(zombie_round, 10),
+    "network": Kind(network_round, 8),
 }
 RESULTS = Path(__file__).parents[3] / "bench" / "results" / "daemon-faults.jsonl"
 
@@ -64,9 +72,10 @@ def missing(results: Results, kinds: list[str], rounds: int) -> Iterator[tuple[s
 
 
 def run_campaign(
-    results: Results, kinds: list[str], *, rounds: int, seed: int, minutes: float, say: Callable[[str], None] = print
+    results: Results, kinds: list[str], *, rounds: int, seed: int, actions: int | None, minutes: float
 ) -> list[str]:
     """Run what is missing of ``rounds`` rounds of each kind for at most ``minutes``; returns what failed."""
+    say = click.echo
     deadline = time.monotonic() + minutes * 60
     todo = list(missing(results, kinds, rounds))
     say(f"{len(todo)} rounds are left")
@@ -81,7 +90,7 @@ def run_campaign(
             if time.monotonic() > deadline:
                 break
             try:
-                line = KINDS[kind](ground, number, seed)
+                line = KINDS[kind].run(ground, number, seed, actions or KINDS[kind].actions)
             except Exception as error:
                 failures.append(f"{kind} round {number}: {error}")
                 results.append(kind, number, failure=str(error)[:2000])
@@ -97,13 +106,17 @@ def run_campaign(
 @click.option("--rounds", default=4, show_default=True, help="Rounds of each kind in all, with those done before.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--kinds", default=",".join(KINDS), show_default=True, help="Comma-separated.")
+@click.option(
+    "--actions", type=click.IntRange(1), help="Kills, freezes or cuts in a round; each kind has its own number."
+)
 @click.option("--minutes", default=7.5, show_default=True, help="No round is begun after that; run again to go on.")
 @click.option("--results", type=click.Path(path_type=Path), default=RESULTS, help="A line is added for each round.")
-def main(rounds: int, seed: int, kinds: str, minutes: float, results: Path) -> None:
+def main(rounds: int, seed: int, kinds: str, actions: int | None, minutes: float, results: Path) -> None:
     """Hurt real workers on a real broker, and hold every record to the promise.
 
     kill: SIGKILL at named points. broker: SIGKILL of the lone broker. zombie: workers that freeze, are succeeded and
-    wake up. network: connections that are cut, stalled or slow. Exit status 1 when something that must hold did not.
+    wake up. network: connections that are cut, stalled or slow. One seed keeps to one number of actions. Exit status 1
+    when something that must hold did not.
     """
     faulthandler.enable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends in order; the round under way is run again
@@ -111,7 +124,8 @@ def main(rounds: int, seed: int, kinds: str, minutes: float, results: Path) -> N
     unknown = set(wanted) - KINDS.keys()
     if unknown:
         raise click.BadParameter(f"unknown kinds: {', '.join(sorted(unknown))}; known are {', '.join(KINDS)}")
-    failures = run_campaign(Results(results, seed), wanted, rounds=rounds, seed=seed, minutes=minutes, say=click.echo)
+    kept = Results(results, seed)
+    failures = run_campaign(kept, wanted, rounds=rounds, seed=seed, actions=actions, minutes=minutes)
     for failure in failures:
         click.echo(f"FAILED {failure}", err=True)
     sys.exit(1 if failures else 0)

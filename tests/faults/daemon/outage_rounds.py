@@ -14,13 +14,11 @@ from tests.faults.daemon.reader import Reader
 from tests.faults.daemon.rounds import result
 from tests.faults.daemon.stage import Stage
 
-BROKER_KILLS = 5
-NETWORK_FAULTS = 8
 RECOVERY_TIMEOUT_S = 60.0
 BROKER_TIMEOUT_S = 120.0
 
 
-def broker_round(stage: Stage, number: int, seed: int, *, kills: int = BROKER_KILLS) -> dict[str, Any]:
+def broker_round(stage: Stage, number: int, seed: int, kills: int) -> dict[str, Any]:
     """The lone broker is killed, often by a worker in the middle of a call to it, and comes back; then it freezes."""
     chooser = random.Random(f"broker {seed} {number}")
     field = stage.field(f"broker-{number}")
@@ -46,7 +44,7 @@ def broker_round(stage: Stage, number: int, seed: int, *, kills: int = BROKER_KI
         return {**found, "broker_kills": kills, "recoveries_s": [round(s, 2) for s in recoveries]}
 
 
-def network_round(stage: Stage, number: int, seed: int, *, faults: int = NETWORK_FAULTS) -> dict[str, Any]:
+def network_round(stage: Stage, number: int, seed: int, faults: int) -> dict[str, Any]:
     """The connections of one worker or of both are cut, stalled or slowed for a while."""
     chooser = random.Random(f"network {seed} {number}")
     field = stage.field(f"network-{number}", through_lines=True)

@@ -38,7 +38,7 @@ def test_there_are_at_least_thirty_points_at_which_workers_die() -> None:
 
 
 def test_kills_at_named_points_while_versions_change_and_partitions_move(ground: Stage) -> None:
-    line = kill_round(ground, 3, SEED, kills=6, records=12_000)
+    line = kill_round(ground, 3, SEED, 6, records=12_000)
     faultless(line, 12_000)
     assert line["kills"] >= 6
     assert sum(line["points"].values()) >= 4
@@ -46,17 +46,17 @@ def test_kills_at_named_points_while_versions_change_and_partitions_move(ground:
 
 
 def test_a_broker_that_is_killed_by_a_worker_in_the_middle_of_a_call(ground: Stage) -> None:
-    faultless(broker_round(ground, 0, SEED, kills=1), 8_000)
+    faultless(broker_round(ground, 0, SEED, 1), 8_000)
 
 
 def test_frozen_workers_that_wake_up_after_they_were_succeeded(ground: Stage) -> None:
-    line = zombie_round(ground, 0, SEED, zombies=2)
+    line = zombie_round(ground, 0, SEED, 2)
     faultless(line, 8_000)
     assert sum(line["outcomes"].values()) == 2
 
 
 def test_connections_that_are_cut_stalled_and_slow(ground: Stage) -> None:
-    faultless(network_round(ground, 0, SEED, faults=3), 8_000)
+    faultless(network_round(ground, 0, SEED, 3), 8_000)
 
 
 def test_the_oracle_sees_offsets_that_are_committed_outside_the_transaction(ground: Stage) -> None:

@@ -13,7 +13,6 @@ from tests.faults.daemon.reader import Reader
 from tests.faults.daemon.rounds import result
 from tests.faults.daemon.stage import Stage
 
-ZOMBIES = 10
 SLOTS = 3
 FREEZE_TIMEOUT_S = 8.0
 SUCCESSION_TIMEOUT_S = 40.0
@@ -87,7 +86,7 @@ class Zombie:
             assert waited_s < SUCCESSION_TIMEOUT_S, f"after the zombie of slot {self._post.slot} woke nothing went on"
 
 
-def zombie_round(stage: Stage, number: int, seed: int, *, zombies: int = ZOMBIES) -> dict[str, Any]:
+def zombie_round(stage: Stage, number: int, seed: int, zombies: int) -> dict[str, Any]:
     """Workers freeze in the middle of their calls; whoever wakes up changes nothing."""
     chooser = random.Random(f"zombie {seed} {number}")
     field = stage.field(f"zombie-{number}")
