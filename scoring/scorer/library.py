@@ -61,16 +61,16 @@ def load(path: Path = PATH) -> ctypes.CDLL | None:
         found.abi.restype = _NUMBER
         if found.abi() != ABI:
             return None
+        for kernel in (found.bits32, found.bits64, found.walk):
+            kernel.restype = _NUMBER
+            kernel.argtypes = [_ADDRESS, _ADDRESS, _NUMBER, _NUMBER, _ADDRESS]
+        found.scan.restype = None
+        found.scan.argtypes = [_ADDRESS, ctypes.c_char_p, _ADDRESS, _NUMBER, *[_ADDRESS] * 6]
+        found.weave.restype = found.write_times.restype = _NUMBER
+        found.weave.argtypes = [_NUMBER, *[_ADDRESS] * 4, _NUMBER, *[_ADDRESS] * 3]
+        found.write_times.argtypes = [_ADDRESS, _NUMBER, _ADDRESS]
     except (OSError, AttributeError):
         return None
-    for kernel in (found.bits32, found.bits64, found.walk):
-        kernel.restype = _NUMBER
-        kernel.argtypes = [_ADDRESS, _ADDRESS, _NUMBER, _NUMBER, _ADDRESS]
-    found.scan.restype = None
-    found.scan.argtypes = [_ADDRESS, ctypes.c_char_p, _ADDRESS, _NUMBER, *[_ADDRESS] * 6]
-    found.weave.restype = found.write_times.restype = _NUMBER
-    found.weave.argtypes = [_NUMBER, *[_ADDRESS] * 4, _NUMBER, *[_ADDRESS] * 3]
-    found.write_times.argtypes = [_ADDRESS, _NUMBER, _ADDRESS]
     return found
 
 

@@ -51,8 +51,11 @@ static inline uint8_t *put_day(uint8_t *to, int64_t days) {
     return put_digits(to, day, 2);
 }
 
-/* Seconds since 1970 as quoted RFC 3339 in UTC, to the microsecond, a line each; null for NaN. The years are 1 to 9999.
-   Returns how many bytes that are, at most 30 a line. */
+#define EARLIEST -62135596800.0 /* the year 1 */
+#define END 253402300800.0      /* the year 10000 */
+
+/* Seconds since 1970 as quoted RFC 3339 in UTC, to the microsecond, a line each; null for NaN. Returns how many bytes that
+   are, at most 30 a line, or -1 where a year is not one from 1 to 9999. */
 int64_t write_times(const double *seconds, int64_t records, uint8_t *out) {
     uint8_t *to = out;
     for (int64_t r = 0; r < records; r++) {
@@ -61,6 +64,7 @@ int64_t write_times(const double *seconds, int64_t records, uint8_t *out) {
             to += 5;
             continue;
         }
+        if (!(seconds[r] >= EARLIEST && seconds[r] < END)) return -1;
         double whole = trunc(seconds[r]);
         int64_t second = (int64_t)whole, micros = (int64_t)rint((seconds[r] - whole) * 1e6); /* half to even */
         int64_t carry = micros / 1000000 - (micros % 1000000 < 0);

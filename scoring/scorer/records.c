@@ -179,7 +179,13 @@ static inline int take_time(const uint8_t *at, const uint8_t *stop, double *valu
         seconds -= (*at == '-' ? -1 : 1) * (hours * 3600 + minutes * 60);
     } else if (stop - at != 1 || *at != 'Z')
         return 0;
-    *value = micros == 0 ? (double)seconds : (double)(seconds * 1000000 + micros) / 1e6;
+    if (micros == 0) {
+        *value = (double)seconds;
+        return 1;
+    }
+    micros += seconds * 1000000;
+    if (!scaled((uint64_t)(micros < 0 ? -micros : micros), -6, value)) return 0;
+    if (micros < 0) *value = -*value;
     return 1;
 }
 
@@ -317,7 +323,8 @@ static uint8_t *pack(const text_t *texts, const uint8_t *plain, int64_t records,
 /* Scans records that stand one behind the other; says of each whether it is plain. At least one field is declared.
 
    numbers: a column of as many as there are records behind the other. packed: the columns of text, each ending where
-   packed_ends says; there is room for all bytes and for a line feed more per record and column. texts, learnt: room. */
+   packed_ends says; there is room for all bytes and for two more per record and column, a line feed and NOTHING: what is
+   not there has no bytes in its record. texts, learnt: room. */
 void scan(const shape_t *s, const uint8_t *bytes, const int64_t *ends, int64_t records, double *numbers,
           uint8_t *packed, int64_t *packed_ends, text_t *texts, learnt_t *learnt, uint8_t *plain) {
     columns_t out = {numbers, texts, records};

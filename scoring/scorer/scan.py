@@ -5,7 +5,7 @@ What is plain becomes exactly what ``decode.Decoder`` makes of it; of the rest i
 
 from collections.abc import Sequence
 from ctypes import addressof
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from scoring.scorer.library import RecordShape
 KINDS = {FieldType.NUMBER: 0, FieldType.BOOLEAN: 1, FieldType.STRING: 2, FieldType.TIME: 3}
 _NO_LIMIT = np.iinfo(np.int64).max
 _NOTHING, _NOTHING_BYTE = "\0", b"\0"
+_PACKED_BYTES = 2  # by record and text, beyond those of the records: a line feed, and the mark of none
 _TEXT_WORDS, _LEARNT_WORDS = 2, 2  # text_t by record and field, learnt_t by field
 
 
@@ -47,14 +48,15 @@ class Scanner:
         self._texts = [field.name for field in fields if field.type is FieldType.STRING]
         self._numbers = [field.name for field in fields if field.type is not FieldType.STRING]
         self._names = [field.name for field in fields]
-        name_ends = np.cumsum([len(field.name) for field in fields], dtype=np.int64)
+        encoded = [name.encode() for name in self._names]
+        name_ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
         kinds = np.array([KINDS[field.type] for field in fields], np.uint8)
         required = np.array([field.required for field in fields], np.uint8)
         columns = np.array(
             [(self._texts if field.type is FieldType.STRING else self._numbers).index(field.name) for field in fields],
             np.int64,
         )
-        names = np.frombuffer("".join(self._names).encode("ascii"), np.uint8)
+        names = np.frombuffer(b"".join(encoded), np.uint8)
         self._kept = (names, name_ends, kinds, required, columns)  # what the shape points to
         self._shape = RecordShape(
             fields=len(fields),
@@ -71,19 +73,21 @@ class Scanner:
         self._address = addressof(self._shape)
 
     def scan(self, values: Sequence[bytes | None]) -> Scanned:
-        """Scan a batch of Kafka values."""
+        """Scan a batch of Kafka values, at least one."""
+        given = cast("Sequence[bytes]", values)
         try:
-            whole = b"".join(values)  # type: ignore[arg-type]  # null: see below
+            whole = b"".join(given)
         except TypeError:
-            return self.scan([value or b"" for value in values])  # nothing is not plain either
+            given = [b"" if value is None else value for value in values]  # nothing is not plain either
+            whole = b"".join(given)
         records, texts, fields = len(values), len(self._texts), len(self._names)
         numbers = np.empty((len(self._numbers), records))
-        packed = np.empty(len(whole) + texts * records, np.uint8)
+        packed = np.empty(len(whole) + _PACKED_BYTES * texts * records, np.uint8)
         plain = np.empty(records, np.bool_)
         # One piece of memory: to ask an array for its address takes as long as to scan a record.
         room = np.empty(records + texts + _TEXT_WORDS * texts * records + _LEARNT_WORDS * fields, np.int64)
         ends, packed_ends = room[:records], room[records : records + texts]
-        np.cumsum(np.fromiter(map(len, values), np.int64, records), out=ends)  # type: ignore[arg-type]
+        np.cumsum(np.fromiter(map(len, given), np.int64, records), out=ends)
         ends_at = room.ctypes.data
         packed_ends_at = ends_at + room.itemsize * records
         texts_at = packed_ends_at + room.itemsize * texts

@@ -10,6 +10,7 @@ import numpy as np
 
 from scoring.contract.encoder import Column, Floats
 from scoring.contract.features import FieldType
+from scoring.scorer.decode import EARLIEST_S, END_S
 from scoring.scorer.library import load
 
 Lines = bytes
@@ -65,17 +66,25 @@ def writer(field_type: FieldType) -> Writer:
 
 
 def times(column: Column) -> Lines:
-    """Seconds since 1970 as RFC 3339 in UTC, to the microsecond; null where the value is missing."""
+    """Seconds since 1970 as RFC 3339 in UTC, to the microsecond; null where the value is missing.
+
+    Raises:
+        ValueError: a year is not one from 1 to 9999; the decoder lets none through.
+    """
     seconds = np.ascontiguousarray(column, np.float64)
     library = load()
-    if library is None:
-        return lines(_times(seconds))
-    found = np.empty(_LONGEST_TIME * len(seconds), np.uint8)
-    return found[: library.write_times(seconds.ctypes.data, len(seconds), found.ctypes.data)].tobytes()
+    if library is not None:
+        found = np.empty(_LONGEST_TIME * len(seconds), np.uint8)
+        size = library.write_times(seconds.ctypes.data, len(seconds), found.ctypes.data)
+        if size >= 0:
+            return found[:size].tobytes()
+    return lines(_times(seconds))  # which also says what is wrong with a year that there is not
 
 
 def _times(seconds: Floats) -> list[bytes]:
     there = ~np.isnan(seconds)
+    if not ((seconds >= EARLIEST_S) & (seconds < END_S))[there].all():
+        raise ValueError("a time is beyond the years 1 to 9999")
     days, clocks, microseconds = _parts(np.where(there, seconds, 0.0))
     tokens = [_day(day) + _clock(clock) for day, clock in zip(days, clocks, strict=True)]
     if microseconds.any():

@@ -36,12 +36,12 @@ class Pattern:
         library = load()
         found = self._joined(records) if library is None else self._woven(library, records)
         if found is None:
-            counts = sorted({column.count(b"\n") for column in self._columns} - {records})
-            raise ValueError(f"{records} records, but columns of {counts}")
+            counts = sorted({column.count(b"\n") for column in self._columns})
+            raise ValueError(f"{records} records, but columns of {counts} whole lines")
         return found
 
     def _joined(self, records: int) -> list[bytes] | None:
-        if any(column.count(b"\n") != records for column in self._columns):
+        if any(column.count(b"\n") != records or not (b"\n" + column).endswith(b"\n") for column in self._columns):
             return None
         parts: list[Iterable[bytes]] = [repeat(self._texts[0], records)]
         for column, text in zip(self._columns, self._texts[1:], strict=True):

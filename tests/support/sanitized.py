@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scoring.contract.fields import Field, FieldType
 from scoring.contract.records import ORDINARY
 from scoring.scorer import library
 from scoring.scorer.bits import Bits
@@ -43,6 +44,8 @@ def _scan(compiled: Any, folder: Path) -> None:
     together = scanner.scan(records).others
     assert alone == together
     (folder / "records.others.json").write_text(json.dumps(together))
+    texts = [Field(name=f"s{number}", type=FieldType.STRING) for number in range(60)]
+    assert Scanner(compiled, texts, ORDINARY).scan([b'{"s0":"a"}'] * 300).others == []
 
 
 def _write(compiled: Any) -> None:

@@ -144,9 +144,7 @@ def test_the_sanitizer_would_have_noticed_a_scan_that_goes_on(
     library_path, environment = sanitizer
     (tmp_path / "records.json").write_text(json.dumps([PLAIN[:8].hex()]))
     planted = "import sys, pathlib; import numpy as np; from tests.support import sanitized; right = np.cumsum\n"
-    planted += (
-        "np.cumsum = lambda numbers, **more: right(numbers, **more) if 'dtype' in more else more['out'].fill(24)\n"
-    )
+    planted += "np.cumsum = lambda numbers, **more: more['out'].fill(24) if more else right(numbers)\n"
     planted += "sanitized.main(*map(pathlib.Path, sys.argv[1:]))"
     command = [sys.executable, "-c", planted, str(library_path), str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)

@@ -213,6 +213,32 @@ def test_what_a_record_lacks_is_not_what_the_one_before_it_had() -> None:
     assert np.isnan(np.asarray(found.columns["y"])).tolist() == [False, True, False]
 
 
+WIDE = [
+    Field(name="id", type=FieldType.STRING, required=True),
+    *(Field(name=f"s{number}", type=FieldType.STRING) for number in range(60)),
+]
+
+
+@pytest.mark.parametrize("records", [1, 4_096])
+@pytest.mark.parametrize("last", [True, False])
+def test_records_that_lack_most_of_their_texts_have_room_for_that(records: int, last: bool) -> None:
+    fields = [*WIDE[1:], WIDE[0]] if last else WIDE
+    batch = [b'{"id":"AAAAAAAAAAAAAAAA"}', b'{"id":""}', b'{"":1,"id":"a"}'] * records
+    scanned, one_by_one = (Decoder(fields, ORDINARY, scanning=scanning).decode(batch) for scanning in (True, False))
+    assert told(scanned) == told(one_by_one)
+    assert scanned.columns["s59"] == [None] * len(batch)
+
+
+@pytest.mark.parametrize("kind", list(FieldType))
+def test_names_beyond_ascii_are_read(kind: FieldType) -> None:
+    fields = [Field(name="müşteri", type=kind), Field(name="名", type=FieldType.NUMBER)]
+    texts = {FieldType.STRING: "ü", FieldType.TIME: TIMES[0], FieldType.NUMBER: 1.5, FieldType.BOOLEAN: True}
+    batch = [json.dumps({"müşteri": texts[kind], "名": 2}, ensure_ascii=ascii_).encode() for ascii_ in (True, False)]
+    scanned, one_by_one = (Decoder(fields, ORDINARY, scanning=scanning).decode(batch) for scanning in (True, False))
+    assert told(scanned) == told(one_by_one)
+    assert np.asarray(scanned.columns["名"]).tolist() == [2.0, 2.0]
+
+
 def test_a_schema_of_more_fields_than_strays_are_allowed_is_learnt() -> None:
     fields = [Field(name=f"f{number}", type=FieldType.NUMBER) for number in range(200)]
     value = json.dumps({f"f{number}": number for number in reversed(range(200))}).encode()

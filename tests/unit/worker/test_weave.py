@@ -46,7 +46,7 @@ def test_text_and_columns_in_turn() -> None:
 
 
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("column", [b"", b"1\n", b"1\n2\n3\n", b"1\n2"])
+@pytest.mark.parametrize("column", [b"", b"1\n", b"1\n2\n3\n", b"1\n2", b"1\n2\n3"])
 def test_a_column_of_another_length_is_an_error(column: bytes) -> None:
     with pytest.raises(ValueError, match="2 records, but columns of"):
         pattern(b"1\n2\n", column).woven(2)
@@ -72,6 +72,13 @@ def test_a_column_of_another_length_is_an_error(column: bytes) -> None:
 )
 def test_times_are_written_to_the_microsecond(seconds: float, text: str) -> None:
     assert json_columns.times(np.array([seconds, np.nan])) == b'"%b"\nnull\n' % text.encode()
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("seconds", [END_S + 86_400.0, 1e300, EARLIEST_S - 86_400.0])
+def test_a_year_that_there_is_not_is_an_error(seconds: float) -> None:
+    with pytest.raises(ValueError, match="beyond the years"):
+        json_columns.times(np.array([0.0, seconds]))
 
 
 @needs_library
