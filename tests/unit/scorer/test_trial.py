@@ -167,7 +167,7 @@ def test_an_ended_worker_starts_no_trial(folder: Path) -> None:
         process.try_bundle(MODEL, "0" * 64, folder)
 
 
-@pytest.mark.parametrize(("batch", "tried"), [("256", 2_048), ("4096", 4_096)])
+@pytest.mark.parametrize(("batch", "tried"), [("256", 4_096), ("5000", 5_000)])
 def test_a_worker_tries_its_largest_batch_and_never_less_than_a_usual_one(
     monkeypatch: pytest.MonkeyPatch, batch: str, tried: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -493,16 +494,22 @@ def test_a_transaction_that_fails_again_and_again_is_tried_ever_more_rarely(stag
         stage.arrivals.put(stage.active(1))
         yield from stage.until(lambda: len(stage.predictions()) == 4)
 
+    class Timed(list[str]):
+        """The calls; commits and aborts with their moments."""
+
+        def append(self, call: str) -> None:
+            if call.endswith((".abort", ".commit")):
+                moments.append(time.monotonic())
+            super().append(call)
+
+    moments: list[float] = []
+    stage.broker.calls = Timed(stage.broker.calls)
     stage.play(script)
-    turns = [0]  # after each abort, how often the loop went round (in a millisecond or more) before the next one
-    for call in stage.broker.calls:
-        if call.endswith(".abort"):
-            turns.append(0)
-        elif call == "consumer.poll":
-            turns[-1] += 1
+    tries = [call for call in stage.broker.calls if call.endswith((".abort", ".commit"))]
     assert stage.everything_is_scored_once(4)
-    assert len(turns) == 5
-    assert turns[1] < turns[2] < turns[3] < turns[4]
+    assert [call.partition(".")[2] for call in tries] == [*["commit", "abort"] * 4, "commit"]
+    pauses = [again - aborted for aborted, again in zip(moments[1::2], moments[2::2], strict=True)]
+    assert all(pause >= least for pause, least in zip(pauses, (0.0, 0.1, 0.2, 0.4), strict=True)), pauses
 
 
 # --- admission ----------------------------------------------------------------------------------------------------
