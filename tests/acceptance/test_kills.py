@@ -62,11 +62,11 @@ def _move_partitions(arena: Arena, leaving: Slot) -> None:
     assert leaving.process is not None
     arena.feed(4_000)
     assert arena.stop(leaving.process) == 0
-    wait_until(lambda: _owned(arena, 0) == PARTITIONS, 40, "slot 0 did not take over all partitions")
+    wait_until(lambda: _owned(arena, 0) == PARTITIONS, 90, "slot 0 did not take over all partitions")
     arena.feed(4_000)
     arena.start(leaving.number)
-    wait_until(lambda: 0 < _owned(arena, 0) < PARTITIONS, 40, "slot 0 gave no partition back")
-    wait_until(lambda: _owned(arena, leaving.number) > 0, 40, f"slot {leaving.number} got no partition")
+    wait_until(lambda: 0 < _owned(arena, 0) < PARTITIONS, 90, "slot 0 gave no partition back")
+    wait_until(lambda: _owned(arena, leaving.number) > 0, 90, f"slot {leaving.number} got no partition")
 
 
 def _owned(arena: Arena, slot: int) -> int:
