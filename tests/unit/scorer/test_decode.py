@@ -9,19 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoring.contract.dead_letter import Reason
-from scoring.contract.features import Field, FieldType
 from scoring.scorer.decode import Decoded, Decoder
 from tests.support.bundles import small_record
+from tests.support.records import FIELDS
 
-FIELDS = (
-    Field(name="id", type=FieldType.STRING, required=True),
-    Field(name="at", type=FieldType.TIME, required=True),
-    Field(name="x", type=FieldType.NUMBER, required=True),
-    Field(name="color", type=FieldType.STRING),
-    Field(name="flag", type=FieldType.BOOLEAN),
-    Field(name="until", type=FieldType.TIME),
-    Field(name="y", type=FieldType.NUMBER),
-)
 DECODER = Decoder(FIELDS)
 GOOD = b'{"id":"a","at":"2026-03-01T12:30:00Z","x":1}'
 
