@@ -16,7 +16,7 @@ from scoring.contract.records import Answer, RecordRules
 from scoring.scorer.library import RecordShape
 
 # As in records.c.
-KINDS = {FieldType.NUMBER: 0, FieldType.BOOLEAN: 1, FieldType.STRING: 2, FieldType.TIME: 3}
+_KINDS = {FieldType.NUMBER: 0, FieldType.BOOLEAN: 1, FieldType.STRING: 2, FieldType.TIME: 3}
 _NO_LIMIT = np.iinfo(np.int64).max
 _NOTHING, _NOTHING_BYTE = "\0", b"\0"
 _PACKED_BYTES = 2  # by record and text, beyond those of the records: a line feed, and the mark of none
@@ -50,7 +50,7 @@ class Scanner:
         self._names = [field.name for field in fields]
         encoded = [name.encode() for name in self._names]
         name_ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
-        kinds = np.array([KINDS[field.type] for field in fields], np.uint8)
+        kinds = np.array([_KINDS[field.type] for field in fields], np.uint8)
         required = np.array([field.required for field in fields], np.uint8)
         columns = np.array(
             [(self._texts if field.type is FieldType.STRING else self._numbers).index(field.name) for field in fields],

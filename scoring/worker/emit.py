@@ -89,14 +89,14 @@ class Emitter:
         if decisions is None:
             found.text(b"null")
         else:
-            found.column(json_columns.plain(decisions))
+            found.column(json_columns.values(decisions))
         found.text(b',"event_time":')
         found.column(json_columns.times(columns[self._event_time]))
         place = msgspec.json.encode({"topic": origin.topic, "topic_id": origin.topic_id})[:-1]
         found.text(b',"input":' + place + b',"partition":')
-        found.column(json_columns.plain(origin.partitions if whole else [origin.partitions[row] for row in rows]))
+        found.column(json_columns.values(origin.partitions if whole else [origin.partitions[row] for row in rows]))
         found.text(b',"offset":')
-        found.column(json_columns.plain(origin.offsets if whole else [origin.offsets[row] for row in rows]))
+        found.column(json_columns.values(origin.offsets if whole else [origin.offsets[row] for row in rows]))
         found.text(b"}")
         self._add_carried(found, columns)
         found.text(b"}")

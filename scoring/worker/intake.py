@@ -148,12 +148,7 @@ def _without_errors(messages: Sequence[Message], partitions: Partitions) -> Iter
         if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001  # the client's public name for it
             raise MustExit(f"the consumer cannot go on: {because(error)}") from KafkaException(error)
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
-            if _admitted(partitions, (message.topic() or "", message.partition() or 0)):
+            if _due(partitions, (message.topic() or "", message.partition() or 0)) is not None:
                 raise BatchFailed(f"the next record is no longer there: {error.str()}")
             continue  # admission has yet to say where to start
         log.warning("consumer.error", error=error.str(), code=error.name())
-
-
-def _admitted(partitions: Partitions, place: Place) -> bool:
-    assigned = partitions.get(*place)
-    return assigned is not None and assigned.admitted

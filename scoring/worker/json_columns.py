@@ -27,19 +27,14 @@ _DAY_S = 86_400
 _KEPT_DAYS = 10_000
 
 
-def values(column: Column) -> Lines:
-    """Numbers, strings or None as they are; a number that is not finite is null."""
+def values(column: Column | Sequence[int] | Sequence[bool]) -> Lines:
+    """Numbers, strings, true, false or None as they are; a number that is not finite is null."""
     return _encode_lines(column.tolist() if isinstance(column, np.ndarray) else column)
 
 
 def numbers(column: Column) -> Lines:
     """Numbers, whole ones without a fraction, as a sender writes them."""
     return _encode_lines(np.asarray(column, dtype=np.float64).tolist()).replace(b".0\n", b"\n")
-
-
-def plain(column: Sequence[int] | Sequence[bool]) -> Lines:
-    """Integers, or true and false."""
-    return _encode_lines(column)
 
 
 def booleans(column: Column) -> Lines:

@@ -75,10 +75,9 @@ def run_campaign(
     results: Results, kinds: list[str], *, rounds: int, seed: int, actions: int | None, minutes: float
 ) -> list[str]:
     """Run what is missing of ``rounds`` rounds of each kind for at most ``minutes``; returns what failed."""
-    say = click.echo
     deadline = time.monotonic() + minutes * 60
     todo = list(missing(results, kinds, rounds))
-    say(f"{len(todo)} rounds are left")
+    click.echo(f"{len(todo)} rounds are left")
     if not todo:
         return []
     folder = Path(tempfile.mkdtemp(prefix="baton-daemon-"))
@@ -94,10 +93,10 @@ def run_campaign(
             except Exception as error:
                 failures.append(f"{kind} round {number}: {error}")
                 results.append(kind, number, failure=str(error)[:2000])
-                say(f"{traceback.format_exc()}\nlogs and records are kept in {folder}")
+                click.echo(f"{traceback.format_exc()}\nlogs and records are kept in {folder}")
                 return failures
             results.append(kind, number, **line)
-            say(f"{kind} {number}: {line}")
+            click.echo(f"{kind} {number}: {line}")
             ground.clear()
     return failures
 

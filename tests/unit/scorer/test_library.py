@@ -79,15 +79,20 @@ def sanitizer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     return made, {**os.environ, **settings, "PYTHONPATH": str(PROJECT)}
 
 
+def run(sanitizer: tuple[Path, dict[str, str]], folder: Path, *program: str) -> subprocess.CompletedProcess[str]:
+    """Run the script, or another program, with the library that watches its memory."""
+    library_path, environment = sanitizer
+    command = [sys.executable, *(program or (str(SCRIPT),)), str(library_path), str(folder)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+
+
 def test_the_library_stays_within_its_tables_under_a_sanitizer(
     sanitizer: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
-    library_path, environment = sanitizer
     for name in NAMES:
         (tmp_path / f"{name}.onnx").write_bytes(model(name)[2])
         np.save(tmp_path / f"{name}.npy", rows_for(name))
-    command = [sys.executable, str(SCRIPT), str(library_path), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    done = run(sanitizer, tmp_path)
     assert done.returncode == 0, done.stderr[-3_000:]
     for name in NAMES:
         *_, graph, output = model(name)
@@ -99,14 +104,12 @@ def test_the_library_stays_within_its_tables_under_a_sanitizer(
 
 
 def test_the_sanitizer_would_have_noticed(sanitizer: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    library_path, environment = sanitizer
     (tmp_path / "one.onnx").write_bytes(model("31 leaves")[2])
     np.save(tmp_path / "one.npy", model("31 leaves")[1])
     planted = "import sys, pathlib; from scoring.scorer import walk; from tests.support import sanitized\n"
     planted += "walk.check = lambda tables: tables.nodes['value'].__imul__(64)\n"
     planted += "sanitized.main(*map(pathlib.Path, sys.argv[1:]))"
-    command = [sys.executable, "-c", planted, str(library_path), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    done = run(sanitizer, tmp_path, "-c", planted)
     assert done.returncode != 0
     assert "heap-buffer-overflow" in done.stderr
 
@@ -127,11 +130,9 @@ def hostile(seed: int, count: int) -> list[bytes]:
 def test_the_scan_stays_within_its_records_under_a_sanitizer(
     sanitizer: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
-    library_path, environment = sanitizer
     records = hostile(seed=7, count=4_000)
     (tmp_path / "records.json").write_text(json.dumps([record.hex() for record in records]))
-    command = [sys.executable, str(SCRIPT), str(library_path), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    done = run(sanitizer, tmp_path)
     assert done.returncode == 0, done.stderr[-3_000:]
     others = json.loads((tmp_path / "records.others.json").read_text())
     assert others == Scanner(library.load(), FIELDS, ORDINARY).scan(records).others
@@ -141,12 +142,10 @@ def test_the_scan_stays_within_its_records_under_a_sanitizer(
 def test_the_sanitizer_would_have_noticed_a_scan_that_goes_on(
     sanitizer: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
-    library_path, environment = sanitizer
     (tmp_path / "records.json").write_text(json.dumps([PLAIN[:8].hex()]))
     planted = "import sys, pathlib; import numpy as np; from tests.support import sanitized; right = np.cumsum\n"
     planted += "np.cumsum = lambda numbers, **more: more['out'].fill(24) if more else right(numbers)\n"
     planted += "sanitized.main(*map(pathlib.Path, sys.argv[1:]))"
-    command = [sys.executable, "-c", planted, str(library_path), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    done = run(sanitizer, tmp_path, "-c", planted)
     assert done.returncode != 0
     assert "AddressSanitizer" in done.stderr
