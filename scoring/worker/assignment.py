@@ -35,14 +35,17 @@ OUTPUT_WAIT_S = 5.0
 log = structlog.get_logger()
 
 
-class Topics(Protocol):
-    """What the broker knows of topics; each raises Unavailable where it cannot say now."""
+class Directory(Protocol):
+    """What the broker knows of topics and of this worker's group; each raises Unavailable where it cannot say now."""
 
     def topic_id(self, topic: str) -> str:
         """The topic's id."""
 
     def partitions(self, topic: str) -> int:
         """How many partitions it has."""
+
+    def committed(self, places: Sequence[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+        """What the group has committed of these partitions, in their order; -1001 where nothing is."""
 
 
 class Assignment:
@@ -53,11 +56,11 @@ class Assignment:
     """
 
     def __init__(
-        self, consumer: Consumer, models: ModelTable, topics: Topics, refused: Callable[[str, int], bool]
+        self, consumer: Consumer, models: ModelTable, directory: Directory, refused: Callable[[str, int], bool]
     ) -> None:
         self._consumer = consumer
         self._models = models
-        self._topics = topics
+        self._directory = directory
         self._widths: dict[str, int] = {}
         self._topic_ids: dict[str, str | Unavailable] = {}
         self._refused = refused
@@ -197,8 +200,8 @@ class Assignment:
         if not unread:
             return []
         try:
-            found = self._consumer.committed([_place(partition) for partition in unread], ADMISSION_TIMEOUT_S)
-        except KafkaException as error:
+            found = self._directory.committed([_place(partition) for partition in unread], ADMISSION_TIMEOUT_S)
+        except Unavailable as error:
             self._unreadable(unread, str(error), SOON_S)
             return []
         return list(zip(unread, found, strict=True))
@@ -221,7 +224,7 @@ class Assignment:
         found = self._topic_ids.get(topic)
         if found is None:
             try:
-                found = self._topics.topic_id(topic)
+                found = self._directory.topic_id(topic)
             except Unavailable as error:
                 found = error
             self._topic_ids[topic] = found
@@ -267,7 +270,7 @@ class Assignment:
         """Whether both output topics have this partition; the input may have got partitions that they lack."""
         for topic in (active.topics.predictions, active.topics.dead_letters):
             if self._widths.get(topic, 0) <= number:
-                self._widths[topic] = self._topics.partitions(topic)
+                self._widths[topic] = self._directory.partitions(topic)
             if self._widths[topic] <= number:
                 log.warning("partition.without_output", partition=f"{active.topics.input}/{number}", lacks=topic)
                 return False

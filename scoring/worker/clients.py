@@ -85,7 +85,7 @@ def consumer_settings(settings: Settings) -> ClientSettings:
         "partition.assignment.strategy": "cooperative-sticky",
         "session.timeout.ms": settings.session_timeout_ms,
         # A member hears of a rebalance with its next heartbeat, and who waits for its partitions waits so long.
-        "heartbeat.interval.ms": min(1_000, max(300, settings.session_timeout_ms // 4)),
+        "heartbeat.interval.ms": 300,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "auto.offset.reset": "error",  # admission decides where to start, and says so where records are gone

@@ -12,6 +12,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from scoring.worker.policy import Remedy, remedy
 
 _POLL_S = 0.05
+# How long an abort waits for the records to be at the broker, at the most.
+_REGISTERED_S = 1.0
 _PASSING = {
     KafkaError._TIMED_OUT,  # noqa: SLF001  # the client's public names for its own errors
     KafkaError._TRANSPORT,  # noqa: SLF001
@@ -96,7 +98,13 @@ class ExactlyOnce:
         return True
 
     def abort(self, producer: Producer, timeout_s: float) -> None:
-        """See ``Delivery``."""
+        """See ``Delivery``.
+
+        What was begun right behind a commit is yet to be registered with the coordinator, which is still at that
+        commit (CONCURRENT_TRANSACTIONS). To abort it then is an invalid state to the broker, and fatal to the client
+        (seen with Kafka 4.2 and librdkafka 2.16). Once the records are there it is registered, and they go with it.
+        """
+        producer.flush(min(_REGISTERED_S, timeout_s))
         producer.abort_transaction(timeout_s)
 
     def remedy(self, error: KafkaError) -> Remedy:

@@ -1,11 +1,17 @@
 """What a bundle needs beside it: topics that are as they must be, and tables that answer its lookups."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 import structlog
-from confluent_kafka import ConsumerGroupState, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import (
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
 
 from scoring.contract.errors import ConfigurationError, Unavailable
@@ -25,10 +31,15 @@ log = structlog.get_logger()
 
 
 class TopicDirectory:
-    """Asks the broker; used by the hot thread (ids, at assignment) and those of fetching (checks), ends and orphans."""
+    """Asks the broker; used by the hot thread (at assignment) and those of fetching (checks), ends and orphans.
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    Args:
+        group: the consumer group that this worker belongs to.
+    """
+
+    def __init__(self, options: dict[str, Any], group: str) -> None:
         self._options = options
+        self._group = group
         self._admin = AdminClient(options)
 
     def topic_id(self, topic: str) -> str:
@@ -62,16 +73,35 @@ class TopicDirectory:
         except (KafkaException, TimeoutError) as error:
             raise Unavailable(f"the ends of partitions cannot be read: {error}") from error
 
-    def group(self, name: str, topics: Collection[str]) -> Group:
-        """A consumer group's assignment, and how many partitions some topics have.
+    def committed(self, places: Sequence[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+        """The group's committed offsets and metadata, in the order of ``places``; -1001 where nothing is committed.
+
+        Not by the group member: while it joins, its connection to the coordinator waits for all others to join, and so
+        would the question. None is told that somebody's open transaction may still change.
+
+        Raises:
+            Unavailable: the broker does not answer now, or such a transaction is in the way.
+        """
+        wanted = ConsumerGroupTopicPartitions(self._group, [*places])
+        asked = self._admin.list_consumer_group_offsets([wanted], require_stable=True, request_timeout=timeout_s)
+        try:
+            answer = asked[self._group].result(timeout_s).topic_partitions
+        except (KafkaException, TimeoutError) as error:
+            raise Unavailable(f"committed offsets cannot be read: {error}") from error
+        found = {(place.topic, place.partition): place for place in answer}
+        return [found[place.topic, place.partition] for place in places]
+
+    def group(self, topics: Collection[str]) -> Group:
+        """The group's assignment, and how many partitions some topics have.
 
         Raises:
             Unavailable: the broker does not answer now.
         """
         try:
-            described = self._admin.describe_consumer_groups([name], request_timeout=TIMEOUT_S)[name].result(TIMEOUT_S)
+            asked = self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_S)
+            described = asked[self._group].result(TIMEOUT_S)
         except (KafkaException, TimeoutError) as error:
-            raise Unavailable(f"group {name}: it cannot be described: {error}") from error
+            raise Unavailable(f"group {self._group}: it cannot be described: {error}") from error
         return Group(
             stable=described.state == ConsumerGroupState.STABLE,
             members={

@@ -1,7 +1,5 @@
 """The parts of a worker, put together; they are started, run and ended in order."""
 
-from functools import partial
-
 import structlog
 
 from scoring.contract.features import TableLookup
@@ -63,7 +61,8 @@ class Worker:
         self._connections = connections
         metrics = Metrics()
         self._watchdog = Watchdog(limit_s=settings.hang_limit_s, say=around.say)
-        directory = TopicDirectory(settings.need_kafka())
+        member = consumer_settings(settings)
+        directory = TopicDirectory(settings.need_kafka(), member["group.id"])
         self._fetch_process = _fetch_process(settings, cores)
         self._topic_lookups = TopicLookups(lambda: made.consumer(lookup_settings(settings)))
         self._fetching = _fetching(settings, directory, self._fetch_process, self._topic_lookups)
@@ -71,13 +70,13 @@ class Worker:
             connections.producers, connections.delivery, stop.overdue, self._watchdog.beat, metrics.timed
         )
         self._ends = Ends(directory.ends)
-        self._orphans = _orphans(settings, directory)
+        self._orphans = Orphans(directory.group, member["group.instance.id"])
         self._loop = Loop(
             consumer=connections.consumer,
             pipeline=self._pipeline,
             fetching=self._fetching,
             lookups=_lookups(settings, self._topic_lookups),
-            topics=directory,
+            directory=directory,
             maximum_batch_records=settings.maximum_batch_records,
             stopping=stop.requested,
             breaker=Limits(settings.breaker_share, settings.breaker_window_records),
@@ -172,11 +171,6 @@ def _fetching(
         trial=fetch_process.try_bundle,
         check=Surroundings(directory, _lookups(settings, topic_lookups)).check,
     )
-
-
-def _orphans(settings: Settings, directory: TopicDirectory) -> Orphans:
-    member = consumer_settings(settings)
-    return Orphans(partial(directory.group, member["group.id"]), member["group.instance.id"])
 
 
 def _fetch_process(settings: Settings, cores: frozenset[int]) -> FetchProcess:

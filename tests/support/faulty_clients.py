@@ -14,6 +14,7 @@ from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.worker.assignment import Assignment
 from scoring.worker.cache import Cache
 from scoring.worker.clients import Clients, ClientSettings
+from scoring.worker.directory import TopicDirectory
 from scoring.worker.fetch_process import FetchProcess
 from scoring.worker.fetching import Fetching
 from scoring.worker.models import ModelTable
@@ -27,6 +28,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "taken_in": (ModelTable, "apply"),
     "settled": (Fetching, "settled"),
     "remembered": (Cache, "remember"),
+    "committed": (TopicDirectory, "committed"),
     "assigned": (Assignment, "_on_assign"),
     "revoked": (Assignment, "_on_revoke"),
     "gone_back": (Assignment, "go_back"),
@@ -135,9 +137,6 @@ class FaultyConsumer(Consumer):
 
     def consumer_group_metadata(self) -> Any:
         return self.around("group_metadata", super().consumer_group_metadata)
-
-    def committed(self, *arguments: Any) -> Any:
-        return self.around("committed", super().committed, *arguments)
 
     def get_watermark_offsets(self, *arguments: Any, **named: Any) -> Any:
         name = "known_watermarks" if named.get("cached") else "watermarks"

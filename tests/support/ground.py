@@ -114,7 +114,7 @@ class Ground(Arena):
     def topic_id(self, topic: str) -> str:
         from scoring.worker.directory import TopicDirectory
 
-        return TopicDirectory({"bootstrap.servers": self.bootstrap}).topic_id(topic)
+        return TopicDirectory({"bootstrap.servers": self.bootstrap}, self.group).topic_id(topic)
 
     def lift_size_limit(self) -> None:
         """From now on the topic alone decides how large a record may be."""

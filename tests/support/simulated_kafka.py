@@ -20,6 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from scoring.contract.errors import Unavailable
 from scoring.worker.emit import Output
 from scoring.worker.partitions import Place
 
@@ -81,6 +82,16 @@ class SimulatedBroker:
             assert self.gates[name].wait(10), f"nobody opened the gate before {name}"
         if failure is not None:
             raise failure
+
+    def told_committed(self, places: Sequence[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+        """Stands for the worker's directory."""
+        assert timeout_s < 1.0, "the hot thread must not wait for the broker"
+        try:
+            self.call("directory.committed", _names(places))
+        except KafkaException as error:
+            raise Unavailable(str(error)) from error
+        found = [(place, *self.committed.get((place.topic, place.partition), (-1001, ""))) for place in places]
+        return [TopicPartition(p.topic, p.partition, offset, metadata=metadata) for p, offset, metadata in found]
 
     def feed(self, values: Iterable[bytes | None], *, topic: str = "small.input", partition: int = 0) -> None:
         records = self.inputs[topic, partition]
@@ -163,12 +174,6 @@ class SimulatedConsumer:
     def seek(self, place: TopicPartition) -> None:
         self.broker.call("consumer.seek", f"{place.topic}/{place.partition} {place.offset}")
         self.positions[place.topic, place.partition] = place.offset
-
-    def committed(self, places: Sequence[TopicPartition], timeout: float) -> list[TopicPartition]:
-        assert timeout < 1.0, "the hot thread must not wait for the broker"
-        self.broker.call("consumer.committed", _names(places))
-        found = [(place, *self.broker.committed.get((place.topic, place.partition), (-1001, ""))) for place in places]
-        return [TopicPartition(p.topic, p.partition, offset, metadata=metadata) for p, offset, metadata in found]
 
     def get_watermark_offsets(
         self, place: TopicPartition, timeout: float | None = None, *, cached: bool = False

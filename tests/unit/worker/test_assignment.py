@@ -1,10 +1,12 @@
 """Admission that fails again and again is said, and forgotten when it succeeds."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from scoring.contract.errors import Unavailable
 from scoring.worker import assignment
 from scoring.worker.assignment import TRIES_BEFORE_WARNING, Assignment
 from scoring.worker.models import ModelTable
@@ -13,28 +15,26 @@ from scoring.worker.status import statuses
 
 
 class Refusing:
-    """A consumer that may not read the group's offsets, until it may."""
+    """Stands for consumer and directory: the group's offsets may not be read, until they may."""
 
     allowed = False
 
-    def committed(self, places: list[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
+    def committed(self, places: Sequence[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
         if not self.allowed:
-            raise KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
+            raise Unavailable("committed offsets cannot be read: Group authorization failed")
         return [TopicPartition(place.topic, place.partition, 0) for place in places]
+
+    def topic_id(self, topic: str) -> str:
+        return f"id of {topic}"
+
+    def partitions(self, topic: str) -> int:
+        return len(topic)
 
     def get_watermark_offsets(self, *_: object, **__: object) -> tuple[int, int]:
         return 0, 0
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_: None
-
-
-class Directory:
-    def topic_id(self, topic: str) -> str:
-        return f"id of {topic}"
-
-    def partitions(self, topic: str) -> int:
-        return len(topic)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def consumer(monkeypatch: pytest.MonkeyPatch) -> Refusing:
 
 
 def assigned(consumer: Refusing) -> tuple[Assignment, Partitions]:
-    made = Assignment(consumer, ModelTable(), Directory(), lambda *_: False)  # type: ignore[arg-type]
+    made = Assignment(cast("Consumer", consumer), ModelTable(), consumer, lambda *_: False)
     made.partitions.assign([("small.input", 0)])
     return made, made.partitions
 
@@ -70,7 +70,7 @@ class Leaderless(Refusing):
         self.allowed = True
         self.asked: list[list[int]] = []
 
-    def committed(self, places: list[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
+    def committed(self, places: Sequence[TopicPartition], _timeout_s: float) -> list[TopicPartition]:
         self.asked.append([place.partition for place in places])
         return super().committed(places, _timeout_s)
 
