@@ -35,8 +35,8 @@ OUTPUT_WAIT_S = 5.0
 log = structlog.get_logger()
 
 
-class Directory(Protocol):
-    """What the broker knows of topics and of this worker's group; each raises Unavailable where it cannot say now."""
+class Topics(Protocol):
+    """What the broker knows of topics; each raises Unavailable where it cannot say now."""
 
     def topic_id(self, topic: str) -> str:
         """The topic's id."""
@@ -44,8 +44,12 @@ class Directory(Protocol):
     def partitions(self, topic: str) -> int:
         """How many partitions it has."""
 
+
+class Offsets(Protocol):
+    """What the group has committed."""
+
     def committed(self, places: Sequence[TopicPartition], timeout_s: float) -> list[TopicPartition]:
-        """What the group has committed of these partitions, in their order; -1001 where nothing is."""
+        """Of these partitions, in their order; -1001 where nothing is. Raises Unavailable."""
 
 
 class Assignment:
@@ -56,11 +60,17 @@ class Assignment:
     """
 
     def __init__(
-        self, consumer: Consumer, models: ModelTable, directory: Directory, refused: Callable[[str, int], bool]
+        self,
+        consumer: Consumer,
+        models: ModelTable,
+        topics: Topics,
+        offsets: Offsets,
+        refused: Callable[[str, int], bool],
     ) -> None:
         self._consumer = consumer
         self._models = models
-        self._directory = directory
+        self._topics = topics
+        self._offsets = offsets
         self._widths: dict[str, int] = {}
         self._topic_ids: dict[str, str | Unavailable] = {}
         self._refused = refused
@@ -200,7 +210,7 @@ class Assignment:
         if not unread:
             return []
         try:
-            found = self._directory.committed([_place(partition) for partition in unread], ADMISSION_TIMEOUT_S)
+            found = self._offsets.committed([_place(partition) for partition in unread], ADMISSION_TIMEOUT_S)
         except Unavailable as error:
             self._unreadable(unread, str(error), SOON_S)
             return []
@@ -224,7 +234,7 @@ class Assignment:
         found = self._topic_ids.get(topic)
         if found is None:
             try:
-                found = self._directory.topic_id(topic)
+                found = self._topics.topic_id(topic)
             except Unavailable as error:
                 found = error
             self._topic_ids[topic] = found
@@ -270,7 +280,7 @@ class Assignment:
         """Whether both output topics have this partition; the input may have got partitions that they lack."""
         for topic in (active.topics.predictions, active.topics.dead_letters):
             if self._widths.get(topic, 0) <= number:
-                self._widths[topic] = self._directory.partitions(topic)
+                self._widths[topic] = self._topics.partitions(topic)
             if self._widths[topic] <= number:
                 log.warning("partition.without_output", partition=f"{active.topics.input}/{number}", lacks=topic)
                 return False

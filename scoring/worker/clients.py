@@ -151,6 +151,15 @@ def follower_settings(settings: Settings) -> ClientSettings:
     }
 
 
+def offsets_settings(settings: Settings) -> ClientSettings:
+    """Who asks what the group has committed, and is no member of it (``offsets``)."""
+    return {
+        **follower_settings(settings),
+        "client.id": f"baton-{worker_id(settings)}-offsets",
+        "group.id": consumer_settings(settings)["group.id"],
+    }
+
+
 def lookup_settings(settings: Settings) -> ClientSettings:
     """The reader of a topic that is kept in memory for lookups: it reads all of it at each start."""
     return {

@@ -11,7 +11,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from scoring.settings import Settings
-from scoring.worker.clients import Clients, consumer_settings, producer_settings
+from scoring.worker.clients import Clients, consumer_settings, offsets_settings, producer_settings
 from scoring.worker.delivery import AtLeastOnce, ExactlyOnce
 from scoring.worker.policy import Backoff, Remedy, kafka_error, remedy
 from scoring.worker.stop import Stop
@@ -26,12 +26,14 @@ class Connections:
 
     Attributes:
         consumer: the group's member.
+        asking: a client that only asks what the group has committed.
         delivery: how micro-batches become final.
         producers: P0 and P1; not initialised yet.
     """
 
     def __init__(self, settings: Settings, made: Clients) -> None:
         self.consumer, self.delivery, self.producers = _delivery(settings, made)
+        self.asking = made.consumer(offsets_settings(settings))
         self._reaching = _reach(self.producers)
 
     def initialised(self, stop: Stop, beat: Callable[[], None]) -> bool:

@@ -1,17 +1,11 @@
 """What a bundle needs beside it: topics that are as they must be, and tables that answer its lookups."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 import structlog
-from confluent_kafka import (
-    ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
+from confluent_kafka import ConsumerGroupState, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
 
 from scoring.contract.errors import ConfigurationError, Unavailable
@@ -72,24 +66,6 @@ class TopicDirectory:
             return {(at.topic, at.partition): answer.result(TIMEOUT_S).offset for at, answer in asked.items()}
         except (KafkaException, TimeoutError) as error:
             raise Unavailable(f"the ends of partitions cannot be read: {error}") from error
-
-    def committed(self, places: Sequence[TopicPartition], timeout_s: float) -> list[TopicPartition]:
-        """The group's committed offsets and metadata, in the order of ``places``; -1001 where nothing is committed.
-
-        Not by the group member: while it joins, its connection to the coordinator waits for all others to join, and so
-        would the question. None is told that somebody's open transaction may still change.
-
-        Raises:
-            Unavailable: the broker does not answer now, or such a transaction is in the way.
-        """
-        wanted = ConsumerGroupTopicPartitions(self._group, [*places])
-        asked = self._admin.list_consumer_group_offsets([wanted], require_stable=True, request_timeout=timeout_s)
-        try:
-            answer = asked[self._group].result(timeout_s).topic_partitions
-        except (KafkaException, TimeoutError) as error:
-            raise Unavailable(f"committed offsets cannot be read: {error}") from error
-        found = {(place.topic, place.partition): place for place in answer}
-        return [found[place.topic, place.partition] for place in places]
 
     def group(self, topics: Collection[str]) -> Group:
         """The group's assignment, and how many partitions some topics have.

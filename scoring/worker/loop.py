@@ -20,7 +20,7 @@ from scoring.contract.heartbeat import ModelStatus
 from scoring.contract.progress import Progress
 from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.lookups.port import LookupSource
-from scoring.worker.assignment import Assignment, Directory
+from scoring.worker.assignment import Assignment, Offsets, Topics
 from scoring.worker.breaker import Breaker, Limits
 from scoring.worker.committer import Transaction
 from scoring.worker.emit import Output
@@ -55,7 +55,8 @@ class Loop:
     """The hot thread of a worker.
 
     Args:
-        directory: what the broker knows of topics and of this worker's group.
+        topics: what the broker knows of topics.
+        offsets: what the group has committed.
         stopping: true once the worker was told to stop.
         breaker: when a topic's records are no longer taken, for too many become dead letters.
         beat: called at each turn.
@@ -72,7 +73,8 @@ class Loop:
         fetching: Fetching,
         lookups: LookupSource,
         keyring: Keyring,
-        directory: Directory,
+        topics: Topics,
+        offsets: Offsets,
         worker: str,
         instance: str,
         maximum_batch_records: int,
@@ -99,7 +101,7 @@ class Loop:
         self._garbage = Garbage()
         self._lags = Lags()
         self._models = ModelTable()
-        self._assignment = Assignment(consumer, self._models, directory, fetching.refused)
+        self._assignment = Assignment(consumer, self._models, topics, offsets, fetching.refused)
         self._partitions = self._assignment.partitions
         self._sent: set[Pending] = set()
         self._backoff = Backoff(first_s=0.1, longest_s=5.0)

@@ -27,6 +27,7 @@ from scoring.worker.follower import Follower
 from scoring.worker.heartbeat import HeartbeatSender
 from scoring.worker.loop import Loop
 from scoring.worker.metrics import Metrics
+from scoring.worker.offsets import GroupOffsets
 from scoring.worker.orphans import Orphans
 from scoring.worker.pipeline import Pipeline
 from scoring.worker.stop import Stop
@@ -70,13 +71,15 @@ class Worker:
             connections.producers, connections.delivery, stop.overdue, self._watchdog.beat, metrics.timed
         )
         self._ends = Ends(directory.ends)
+        self._offsets = GroupOffsets(connections.asking)
         self._orphans = Orphans(directory.group, member["group.instance.id"])
         self._loop = Loop(
             consumer=connections.consumer,
             pipeline=self._pipeline,
             fetching=self._fetching,
             lookups=_lookups(settings, self._topic_lookups),
-            directory=directory,
+            topics=directory,
+            offsets=self._offsets,
             maximum_batch_records=settings.maximum_batch_records,
             stopping=stop.requested,
             breaker=Limits(settings.breaker_share, settings.breaker_window_records),
@@ -143,6 +146,7 @@ class Worker:
         self._orphans.stop()
         self._pipeline.close()
         self._loop.close()
+        self._offsets.close()
         self._topic_lookups.close()
         self._heartbeat.stop(left=True)
         if self._endpoint is not None:

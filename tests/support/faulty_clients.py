@@ -14,10 +14,10 @@ from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.worker.assignment import Assignment
 from scoring.worker.cache import Cache
 from scoring.worker.clients import Clients, ClientSettings
-from scoring.worker.directory import TopicDirectory
 from scoring.worker.fetch_process import FetchProcess
 from scoring.worker.fetching import Fetching
 from scoring.worker.models import ModelTable
+from scoring.worker.offsets import GroupOffsets
 from tests.support.fault_plan import FaultPlan
 
 STEPS: dict[str, tuple[type, str]] = {
@@ -28,7 +28,7 @@ STEPS: dict[str, tuple[type, str]] = {
     "taken_in": (ModelTable, "apply"),
     "settled": (Fetching, "settled"),
     "remembered": (Cache, "remember"),
-    "committed": (TopicDirectory, "committed"),
+    "committed": (GroupOffsets, "committed"),
     "assigned": (Assignment, "_on_assign"),
     "revoked": (Assignment, "_on_revoke"),
     "gone_back": (Assignment, "go_back"),

@@ -83,16 +83,6 @@ class SimulatedBroker:
         if failure is not None:
             raise failure
 
-    def told_committed(self, places: Sequence[TopicPartition], timeout_s: float) -> list[TopicPartition]:
-        """Stands for the worker's directory."""
-        assert timeout_s < 1.0, "the hot thread must not wait for the broker"
-        try:
-            self.call("directory.committed", _names(places))
-        except KafkaException as error:
-            raise Unavailable(str(error)) from error
-        found = [(place, *self.committed.get((place.topic, place.partition), (-1001, ""))) for place in places]
-        return [TopicPartition(p.topic, p.partition, offset, metadata=metadata) for p, offset, metadata in found]
-
     def feed(self, values: Iterable[bytes | None], *, topic: str = "small.input", partition: int = 0) -> None:
         records = self.inputs[topic, partition]
         for value in values:
@@ -103,6 +93,22 @@ class SimulatedBroker:
 
     def producers(self) -> tuple[Producer, Producer]:
         return cast("Producer", SimulatedProducer(self, "p0")), cast("Producer", SimulatedProducer(self, "p1"))
+
+
+class SimulatedOffsets:
+    """Stands for ``GroupOffsets``."""
+
+    def __init__(self, broker: SimulatedBroker) -> None:
+        self.broker = broker
+
+    def committed(self, places: Sequence[TopicPartition], timeout_s: float) -> list[TopicPartition]:
+        assert timeout_s < 1.0, "the hot thread must not wait for the broker"
+        try:
+            self.broker.call("offsets.committed", _names(places))
+        except KafkaException as error:
+            raise Unavailable(str(error)) from error
+        found = [(place, *self.broker.committed.get((place.topic, place.partition), (-1001, ""))) for place in places]
+        return [TopicPartition(p.topic, p.partition, offset, metadata=metadata) for p, offset, metadata in found]
 
 
 class SimulatedConsumer:

@@ -275,7 +275,7 @@ def _the_callback_reads_the_committed_offsets() -> None:
     on_assign = found(assignment.Assignment, "_on_assign")
 
     def waits(self: Any, consumer: Any, assigned: Any) -> None:
-        on_assign(self, consumer, self._directory.committed(assigned, 30.0))
+        on_assign(self, consumer, self._offsets.committed(assigned, 30.0))
 
     put(assignment.Assignment, "_on_assign", waits)
 

@@ -213,7 +213,9 @@ def test_b6_the_callbacks_make_no_call_that_could_wait_for_the_broker() -> None:
         def pause(self, places: object) -> None: ...
 
     consumer = cast("Consumer", OnlyLocal())
-    assignment = Assignment(consumer, ModelTable(), cast("Any", None), lambda _model, _sequence: False)
+    assignment = Assignment(
+        consumer, ModelTable(), cast("Any", None), cast("Any", None), lambda _model, _sequence: False
+    )
     assignment._on_assign(consumer, [TopicPartition("in", 0)])
     assignment._on_revoke(consumer, [TopicPartition("in", 0)])
     assignment._on_revoke(consumer, [TopicPartition("in", 0)])

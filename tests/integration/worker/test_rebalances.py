@@ -6,11 +6,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from local.kafka.broker import Broker
 from scoring.worker.delivery import ExactlyOnce
-from scoring.worker.directory import TopicDirectory
+from scoring.worker.offsets import GroupOffsets
 from tests.support.arena import read_all
 from tests.support.ground import Ground
 
@@ -43,19 +43,6 @@ def test_a_transaction_that_was_begun_right_behind_a_commit_can_be_aborted(groun
     assert values == [b"committed"] * ROUNDS
 
 
-def test_without_waiting_for_its_records_the_broker_refuses_the_abort(ground: Ground, producer: Producer) -> None:
-    """Where this no longer fails, the client has been mended, and ``ExactlyOnce.abort`` need not wait."""
-
-    def abort_at_once() -> None:
-        for _ in range(10 * ROUNDS):
-            commit_then_begin(producer, ground.topics.predictions)
-            producer.abort_transaction(5.0)
-
-    with pytest.raises(KafkaException) as caught:
-        abort_at_once()
-    assert caught.value.args[0].code() == KafkaError.INVALID_TXN_STATE
-
-
 @contextmanager
 def member(ground: Ground, **settings: Any) -> Iterator[Consumer]:
     """A further member of the workers' group."""
@@ -68,7 +55,8 @@ def member(ground: Ground, **settings: Any) -> Iterator[Consumer]:
 
 def test_committed_offsets_can_be_read_while_a_member_waits_for_others_to_join(ground: Ground) -> None:
     place = TopicPartition(ground.topics.input, 1)
-    directory = TopicDirectory({"bootstrap.servers": ground.bootstrap}, ground.group)
+    common = {"bootstrap.servers": ground.bootstrap, "group.id": ground.group, "isolation.level": "read_committed"}
+    offsets = GroupOffsets(Consumer(common))
     # It hears of the other one's wish to join only seconds later.
     with member(ground, **{"heartbeat.interval.ms": 8_000, "session.timeout.ms": 10_000}) as slow:
         while not slow.assignment():
@@ -79,6 +67,7 @@ def test_committed_offsets_can_be_read_while_a_member_waits_for_others_to_join(g
             with pytest.raises(KafkaException, match="_TIMED_OUT"):
                 waiting.committed([place], 0.5)
             nothing = TopicPartition(place.topic, 2)
-            found = directory.committed([nothing, place], 0.5)
+            found = offsets.committed([nothing, place], 0.5)
             assert waiting.assignment() == []
+    offsets.close()
     assert [(at.partition, at.offset, at.metadata) for at in found] == [(2, -1001, None), (1, 7, "m")]

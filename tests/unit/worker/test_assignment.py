@@ -15,7 +15,7 @@ from scoring.worker.status import statuses
 
 
 class Refusing:
-    """Stands for consumer and directory: the group's offsets may not be read, until they may."""
+    """Stands for the consumer, the topics and the offsets: the group's offsets may not be read, until they may."""
 
     allowed = False
 
@@ -44,7 +44,7 @@ def consumer(monkeypatch: pytest.MonkeyPatch) -> Refusing:
 
 
 def assigned(consumer: Refusing) -> tuple[Assignment, Partitions]:
-    made = Assignment(cast("Consumer", consumer), ModelTable(), consumer, lambda *_: False)
+    made = Assignment(cast("Consumer", consumer), ModelTable(), consumer, consumer, lambda *_: False)
     made.partitions.assign([("small.input", 0)])
     return made, made.partitions
 

@@ -1,11 +1,13 @@
-"""At least once: which offsets the hot thread sends, and what it makes of the broker's answers."""
+"""At least once: which offsets the hot thread sends, and what it makes of the broker's answers. How a transaction is
+aborted.
+"""
 
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from scoring.worker.delivery import AtLeastOnce
+from scoring.worker.delivery import AtLeastOnce, ExactlyOnce
 from tests.support.simulated_kafka import SimulatedBroker
 
 PLACES = [("small.input", 0), ("small.input", 1)]
@@ -71,3 +73,12 @@ def test_draining_waits_for_the_broker_and_gives_up_when_told() -> None:
     assert beats
     delivery.finish(offsets(5))
     assert not delivery.drain(lambda: None, lambda: True)
+
+
+def test_a_transaction_is_aborted_once_its_records_are_at_the_broker_which_knows_of_it_then() -> None:
+    broker = SimulatedBroker()
+    producer, _ = broker.producers()
+    delivery = ExactlyOnce()
+    delivery.begin(producer)
+    delivery.abort(producer, 5.0)
+    assert broker.calls == ["p0.begin", "p0.flush", "p0.abort"]

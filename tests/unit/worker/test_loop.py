@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import numpy as np
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.envelope import Keyring
@@ -35,7 +35,7 @@ from scoring.worker.pipeline import Pipeline
 from scoring.worker.policy import Backoff, MustExit
 from scoring.worker.scoring_step import outputs_of
 from tests.support.bundles import make_bundle, small_record, small_schema
-from tests.support.simulated_kafka import SimulatedBroker, SimulatedConsumer, kafka_error
+from tests.support.simulated_kafka import SimulatedBroker, SimulatedConsumer, SimulatedOffsets, kafka_error
 
 LEDGER = UUID(int=7)
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -99,9 +99,6 @@ class Stage:
     def partitions(self, topic: str) -> int:
         return self.widths.get(topic, 8)
 
-    def committed(self, places: Sequence[TopicPartition], timeout_s: float) -> list[TopicPartition]:
-        return self.broker.told_committed(places, timeout_s)
-
     def _loop(self) -> Loop:
         self.pipeline = Pipeline(self.broker.producers(), self.delivery, lambda: False)
         return Loop(
@@ -110,7 +107,8 @@ class Stage:
             fetching=cast("Fetching", self),
             lookups=self.lookups,
             keyring=Keyring("k1", {"k1": b"1" * 32}),
-            directory=self,
+            topics=self,
+            offsets=SimulatedOffsets(self.broker),
             worker="d/0",
             instance="i",
             maximum_batch_records=4,
@@ -518,7 +516,7 @@ def test_a_transaction_that_fails_again_and_again_is_tried_ever_more_rarely(stag
 # --- admission ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["directory.committed", "consumer.watermarks", "consumer.seek"])
+@pytest.mark.parametrize("call", ["offsets.committed", "consumer.watermarks", "consumer.seek"])
 def test_a_partition_whose_admission_fails_halfway_is_admitted_later(stage: Stage, call: str) -> None:
     stage.broker.failures[call] = [None, kafka_error(), kafka_error()]
 
