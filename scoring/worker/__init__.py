@@ -12,6 +12,7 @@
 ``fetching``       the thread that fetches, verifies and warms up bundles beside the running ones
 ``fetch_process``  the short-lived process that speaks to the registry
 ``directory``      the topics and tables that a bundle needs beside it
+``offsets``        what the group has committed, asked for by a client beside its member
 ``cache``          verified bundles and the highest sequence seen, across restarts
 ``breaker``        stops a topic's intake when nearly all of its records become dead letters
 ``heartbeat``      the thread that says what this worker is doing; ``status`` is the hot thread's part of it
