@@ -13,6 +13,7 @@
 ``fetch_process``  the short-lived process that speaks to the registry
 ``directory``      the topics and tables that a bundle needs beside it
 ``offsets``        what the group has committed, asked for by a client beside its member
+``orphans``        partitions that the group has left to nobody; ``group_assignment`` reads who was given which
 ``cache``          verified bundles and the highest sequence seen, across restarts
 ``breaker``        stops a topic's intake when nearly all of its records become dead letters
 ``heartbeat``      the thread that says what this worker is doing; ``status`` is the hot thread's part of it

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from confluent_kafka import ConsumerGroupState, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec, TopicDescription
 
 from scoring.contract.errors import ConfigurationError, Unavailable
@@ -15,10 +15,12 @@ from scoring.contract.manifest import Topics
 from scoring.lookups.port import LookupSource
 from scoring.scorer.scorer import Scorer
 from scoring.topics import Deviation, check_topics
+from scoring.worker.group_assignment import decode_assignment
 from scoring.worker.orphans import Group
 from scoring.worker.partitions import Place
 
 TIMEOUT_S = 2.0
+_STABLE = "Stable"
 # A topic that is not there, or has no room for the largest record, aborts its micro-batch for ever (protocol B.8).
 _GRAVE = {"", "max.message.bytes"}
 log = structlog.get_logger()
@@ -74,19 +76,16 @@ class TopicDirectory:
             Unavailable: the broker does not answer now.
         """
         try:
-            asked = self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_S)
-            described = asked[self._group].result(TIMEOUT_S)
-        except (KafkaException, TimeoutError) as error:
+            found = self._admin.list_groups(self._group, timeout=TIMEOUT_S)
+        except KafkaException as error:
             raise Unavailable(f"group {self._group}: it cannot be described: {error}") from error
+        members: dict[str, frozenset[Place]] = {}
+        for member in (member for group in found for member in group.members):
+            name = str(member.client_id)
+            members[name] = members.get(name, frozenset()) | _given(self._group, name, member.assignment)
         return Group(
-            stable=described.state == ConsumerGroupState.STABLE,
-            members={
-                member.group_instance_id or member.member_id: frozenset(
-                    (place.topic, place.partition)
-                    for place in (member.assignment.topic_partitions if member.assignment else ())
-                )
-                for member in described.members
-            },
+            stable=[group.state for group in found] == [_STABLE],
+            members=members,
             partitions={topic: self.partitions(topic) for topic in topics},
         )
 
@@ -112,6 +111,13 @@ class TopicDirectory:
                 log.warning("topic.deviates", deviation=deviation.sentence)
         if grave:
             raise ConfigurationError("topics:\n" + "\n".join(f"  - {sentence}" for sentence in grave))
+
+
+def _given(group: str, member: str, assignment: bytes | None) -> frozenset[Place]:
+    try:
+        return decode_assignment(assignment or b"")
+    except ValueError as error:
+        raise Unavailable(f"group {group}, member {member}: {error}") from error
 
 
 def is_grave(deviation: Deviation) -> bool:

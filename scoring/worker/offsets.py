@@ -3,7 +3,7 @@
 The broker answers one call of a connection at a time. A member that joins waits for all others to join, a heartbeat
 of theirs at the least, and its own question for committed offsets would wait behind that; the partitions that it keeps
 could be scored on meanwhile. Kafka's admin client could ask too, but a broker that goes away while it is asked for a
-group's offsets ends the process (an assertion of librdkafka 2.16).
+group's offsets, or for its members, ends the process (an assertion of librdkafka 2.16).
 """
 
 from collections.abc import Sequence

@@ -29,7 +29,7 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         stable: no rebalance is going on.
-        members: what each member was given, by its ``group.instance.id``.
+        members: what each member was given, by its ``client.id``.
         partitions: how many partitions each of the topics has that were asked about.
     """
 
@@ -56,7 +56,7 @@ class Orphans:
 
     Args:
         ask: describes the group, and some topics; raises Unavailable.
-        member: this worker's ``group.instance.id``.
+        member: this worker's ``client.id``.
 
     Attributes:
         topics: those that this worker reads; set by the hot thread.

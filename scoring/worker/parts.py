@@ -72,7 +72,7 @@ class Worker:
         )
         self._ends = Ends(directory.ends)
         self._offsets = GroupOffsets(connections.asking)
-        self._orphans = Orphans(directory.group, member["group.instance.id"])
+        self._orphans = Orphans(directory.group, member["client.id"])
         self._loop = Loop(
             consumer=connections.consumer,
             pipeline=self._pipeline,
