@@ -7,7 +7,7 @@ The features are the schedule's, and the weather at the airport as of the hour b
 from datetime import timedelta
 
 from training import field
-from training.definition import Estimator, Gates, Label, ModelDefinition, Source, months, table_lookup
+from training.definition import Estimator, Gates, Label, ModelDefinition, Source, between, months, table_lookup
 from training.feature import category, day_of_week, elapsed, hour_of_day, number
 
 NEW_YORK = "America/New_York"
@@ -51,6 +51,7 @@ flight_delay = ModelDefinition(
     label=Label("arr_delay", at_least=15, known_after=timedelta(hours=24)),
     threshold=0.3,
     estimator=Estimator("sklearn.ensemble.HistGradientBoostingClassifier", random_state=0, early_stopping=False),
+    tunable={"learning_rate": between(0.01, 0.3), "max_iter": between(50, 500)},
     gates=Gates(minimum={"auc": 0.60}, not_worse={"auc": 0.02}, slice_minimum={"auc": 0.55}),
     slices=["origin", "carrier"],
     pass_through=["carrier", "flight", "origin", "dest"],

@@ -3,6 +3,7 @@
     pull -> snapshot -> validate -> train -> evaluate -> gates -> register -> promote -> announce -> wait_for_workers
                                                              |          |
     repair ------------------------------------------------- | -------- ^ -> refused
+                                                             keep
 
 Where the definition asks for a person, ``approve`` stands between ``register`` and ``promote``.
 
@@ -20,12 +21,13 @@ from airflow.sdk import (
     XComArg,
     task,
 )
+from airflow.sdk.definitions.param import ParamsDict
 
 from baton_airflow.house import RUN_LIMIT, TAG, TASK_DEFAULTS
 from baton_airflow.operators import FORM, ApproveOperator, WaitForWorkersOperator
 from baton_airflow.repair import repair_models
 from baton_airflow.request import run_params
-from baton_airflow.steps import ANNOUNCE, APPROVE, GATES, PROMOTE, REFUSED, REGISTER, RESULT, WAIT, Json, Steps
+from baton_airflow.steps import ANNOUNCE, APPROVE, GATES, KEEP, PROMOTE, REFUSED, REGISTER, RESULT, WAIT, Json, Steps
 from training.definition import Approval, ModelDefinition
 
 _HOW = """
@@ -42,11 +44,12 @@ _HOW = """
 | `promote` | inserts the next entry of the ledger: this is the decision |
 | `announce` | makes the registry's alias and the Kafka notice equal to the ledger's head |
 | `wait_for_workers` | ends when every live worker scores with the new version; a long wait is the triggerer's |
+| `keep` | green: a dry run or a backfill, whose candidate is kept and promotes nothing |
 | `refused` | green: the candidate was not good enough, or came too late, and the champion stays; its log says why |
 | `repair` | first makes alias and notice equal to what the ledger already says |
 
-{approve}Start it by hand with *Trigger*: the form asks for the data interval. Only one run at a time; a retry of any
-task is safe. Nothing but `promote` decides.
+{approve}Start it by hand with *Trigger*: the form asks for the data, for parameters within the definition's bounds, and
+whether it is a dry run. Only one run at a time; a retry of any task is safe. Nothing but `promote` decides.
 """
 _ASKS = """A person approves each promotion: `approve` shows the evidence under *Required Actions* and waits for {who},
 at most {within}. A rejection, or no answer in time, ends the run green at `refused`. Until then no other run starts.
@@ -64,11 +67,12 @@ def build_dag(definition: ModelDefinition) -> DAG:
         catchup=False,
         max_active_runs=1,
         dagrun_timeout=RUN_LIMIT + (definition.approval.within if definition.approval else timedelta(0)),
-        params=run_params(),
         default_args=TASK_DEFAULTS,
         tags={TAG, f"model:{definition.name}"},
     ) as dag:
         _wire(definition)
+    # Only now: Airflow would copy the whole form for each task, half of what reading a definition takes.
+    dag.params = ParamsDict(run_params(definition))
     return dag
 
 
@@ -91,11 +95,12 @@ def _wire(definition: ModelDefinition) -> None:
     gated = task(task_id=GATES, trigger_rule=always)(steps.gates)(validated, evaluated)
     registered = task.branch(task_id=REGISTER, trigger_rule=always)(steps.register)(snapshot, trained, evaluated, gated)
     promoted, refused = hand_over(steps, gated, _result(registered))
+    kept = task(task_id=KEEP)(steps.keep)(_result(registered))
     repaired = task(task_id="repair")(repair_models)([definition.name])
 
     snapshot >> gated
     repaired >> promoted
-    registered >> refused
+    registered >> [refused, kept]
     if definition.approval is not None:
         registered >> _approve(steps, definition.approval, gated, evaluated, registered) >> [promoted, refused]
 

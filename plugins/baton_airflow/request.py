@@ -8,9 +8,14 @@ from airflow.sdk import Param
 
 from scoring.contract.errors import ConfigurationError
 from training.definition import ModelDefinition
-from training.results import RunRequest
+from training.estimator import Estimator
+from training.period import WRITTEN, Period, period_of
+from training.results import Purpose, RunRequest
+from training.tunable import Between, Bounds, Setting, setting_mistakes, tuned_part
 
 _TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
+PARAMETER = "parameter_"
+"""What the form's names of the estimator's parameters begin with."""
 
 
 class Run(Protocol):
@@ -19,6 +24,10 @@ class Run(Protocol):
     @property
     def run_id(self) -> str:
         """Unique for the DAG; it becomes the ledger's run id."""
+
+    @property
+    def run_type(self) -> str:
+        """``scheduled``, ``manual``, ``backfill`` and others."""
 
     @property
     def run_after(self) -> datetime:
@@ -33,15 +42,27 @@ class Run(Protocol):
         """Who started it; None for the schedule."""
 
 
-def run_params() -> dict[str, Param]:
+def run_params(definition: ModelDefinition) -> dict[str, Param]:
     """The form of a manual run."""
+    return {**_interval_params(), **_run_params(), **_parameter_params(definition)}
+
+
+def _interval_params() -> dict[str, Param]:
     return {
         "start": Param(
             None,
             title="Data from",
             description="Event time at which the training data begin, such as 2013-01-01T00:00:00Z. "
-            "Empty: the definition's history before the end.",
+            "Empty: the window before the end.",
             **_TIME,
+        ),
+        "window": Param(
+            None,
+            type=["null", "string"],
+            pattern=f"^{WRITTEN}$",
+            title="Window",
+            description="How far the training data reach back from their end, such as 6 months or 30 days, in place of "
+            "a start. Empty: the definition's history.",
         ),
         "end": Param(
             None,
@@ -56,6 +77,18 @@ def run_params() -> dict[str, Param]:
             description="Event time from which the new version counts, not before the end of its data. "
             "Empty: the moment of the decision. Only a replay of the past sets it.",
             **_TIME,
+        ),
+    }
+
+
+def _run_params() -> dict[str, Param]:
+    return {
+        "dry_run": Param(
+            False,
+            type="boolean",
+            title="Dry run",
+            description="Everything but the promotion: the candidate is trained, judged and kept, and the champion "
+            "stays.",
         ),
         "force": Param(
             False,
@@ -73,6 +106,32 @@ def run_params() -> dict[str, Param]:
     }
 
 
+def _parameter_params(definition: ModelDefinition) -> dict[str, Param]:
+    """A field for each parameter of the estimator that may be set."""
+    part = tuned_part(definition.estimator)
+    return {
+        f"{PARAMETER}{name}": Param(
+            None,
+            title=f"Parameter {name}",
+            description=f"Of {part.path.rpartition('.')[2]}: {bounds.sentence}. Empty: {_own_value(part, name)}.",
+            **_kind(bounds),
+        )
+        for name, bounds in definition.tunable.items()
+    }
+
+
+def _own_value(part: Estimator, name: str) -> str:
+    return f"the definition's {part.parameters[name]}" if name in part.parameters else "the library's default"
+
+
+def _kind(bounds: Bounds) -> dict[str, Any]:
+    """JSON schema of a parameter that may be left empty."""
+    if isinstance(bounds, Between):
+        kind = "integer" if bounds.whole else "number"
+        return {"type": ["null", kind], "minimum": bounds.low, "maximum": bounds.high}
+    return {"enum": [None, *bounds.values]}
+
+
 def run_request(definition: ModelDefinition, run: Run, params: Mapping[str, Any]) -> RunRequest:
     """The request of a run; equal for every task and every retry of the run.
 
@@ -82,11 +141,15 @@ def run_request(definition: ModelDefinition, run: Run, params: Mapping[str, Any]
     mistakes: list[str] = []
     given = {name: _moment(name, params.get(name), mistakes) for name in ("start", "end", "effective_from")}
     end = given["end"] or run.data_interval_end or _midnight(run.run_after)
-    start = given["start"] or definition.interval_ending(end)[0]
+    start = given["start"] or _window(definition, params, mistakes).before(end)
+    if given["start"] and params.get("window"):
+        mistakes.append("start and window: give one of them; the window reaches back from the end")
     mistakes += _interval_mistakes(definition, start, end, given["effective_from"], run.run_after)
     force, reason = bool(params.get("force")), str(params.get("reason") or "").strip()
     if force and not reason:
         mistakes.append("force needs a reason; it goes into the ledger")
+    settings = _settings(params)
+    mistakes += setting_mistakes(definition, settings)
     if mistakes:
         raise ConfigurationError(f"run {run.run_id}:\n" + "\n".join(f"  - {line}" for line in mistakes))
     return RunRequest(
@@ -99,6 +162,8 @@ def run_request(definition: ModelDefinition, run: Run, params: Mapping[str, Any]
         effective_from=given["effective_from"],
         force=force,
         reason=reason or ("asked for by hand" if run.triggering_user_name else "due by the schedule"),
+        parameters=settings,
+        purpose=_purpose(run, params),
     )
 
 
@@ -119,6 +184,27 @@ def _interval_mistakes(
             "no version counts before it could have been trained"
         )
     return mistakes
+
+
+def _window(definition: ModelDefinition, params: Mapping[str, Any], mistakes: list[str]) -> Period:
+    written = str(params.get("window") or "").strip()
+    try:
+        return period_of(written) if written else definition.history
+    except ValueError as error:
+        mistakes.append(f"window: {error}")
+        return definition.history
+
+
+def _settings(params: Mapping[str, Any]) -> dict[str, Setting]:
+    """The estimator's parameters that the form sets, by their names."""
+    given = {name.removeprefix(PARAMETER): value for name, value in params.items() if name.startswith(PARAMETER)}
+    return {name: value for name, value in given.items() if value is not None and value != ""}
+
+
+def _purpose(run: Run, params: Mapping[str, Any]) -> Purpose:
+    if run.run_type == "backfill":
+        return Purpose.BACKFILL
+    return Purpose.DRY_RUN if params.get("dry_run") else Purpose.PROMOTION
 
 
 def _moment(name: str, text: object, mistakes: list[str]) -> datetime | None:

@@ -6,7 +6,7 @@ verdicts stay readable, in the UI and through the REST API, whatever the run's e
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -25,8 +25,10 @@ from training.results import (
     Answered,
     Evaluated,
     Gated,
+    Kept,
     Promoted,
     Pulled,
+    Purpose,
     Refused,
     Registered,
     Result,
@@ -38,6 +40,7 @@ from training.results import (
     from_json,
     to_json,
 )
+from training.tunable import tuned
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +54,23 @@ FORESEEN = "foreseen"
 """XCom key of the refusal that needs no person's answer."""
 
 GATES, REGISTER, APPROVE, PROMOTE = "gates", "register", "approve", "promote"
-ANNOUNCE, WAIT, REFUSED = "announce", "wait_for_workers", "refused"
+ANNOUNCE, WAIT, REFUSED, KEEP = "announce", "wait_for_workers", "refused", "keep"
 # Handing a wait over and taking it back costs two starts of a process, so the task looks by itself for a moment.
 LOOK_S = 5.0
 # Keys of the trigger's event: what became of the wait, or why it could not be watched and whether a retry may help.
 WAITED, ERROR, AGAIN = "waited", "error", "again"
+
+
+class Asked(NamedTuple):
+    """What every step of the pipeline begins with.
+
+    Attributes:
+        definition: with the estimator's parameters that the run's form sets.
+    """
+
+    definition: ModelDefinition
+    request: RunRequest
+    settings: Settings
 
 
 class Steps:
@@ -73,18 +88,15 @@ class Steps:
 
     def pull(self) -> Json:
         """Read the interval's rows from the source, with lookups as of each event."""
-        request, settings = self._asked()
-        return _json(pipeline.pull(self._definition, request, settings))
+        return _json(pipeline.pull(*self._asked()))
 
     def snapshot(self, pulled: Json) -> Json:
         """Keep the rows under the hash of their content."""
-        request, settings = self._asked()
-        return _json(pipeline.snapshot(self._definition, request, settings, from_json(Pulled, pulled)))
+        return _json(pipeline.snapshot(*self._asked(), from_json(Pulled, pulled)))
 
     def validate(self, snapshot: Json) -> Json:
         """Hold the rows against the model's Great Expectations suite. Red when they do not fit."""
-        request, settings = self._asked()
-        found = pipeline.validate(self._definition, request, settings, from_json(SnapshotRef, snapshot))
+        found = pipeline.validate(*self._asked(), from_json(SnapshotRef, snapshot))
         for sentence in found.failed:
             log.error("expectation failed", sentence=sentence)
         if found.verdict.judgement is not Judgement.PASS:
@@ -95,23 +107,20 @@ class Steps:
 
     def train(self, snapshot: Json, validated: Json) -> Json:
         """Fit on everything before the holdout and compile to ONNX."""
-        request, settings = self._asked()
         rows, checked = from_json(SnapshotRef, snapshot), from_json(Validated, validated)
-        return _json(pipeline.train(self._definition, request, settings, rows, checked))
+        return _json(pipeline.train(*self._asked(), rows, checked))
 
     def evaluate(self, snapshot: Json, trained: Json) -> Json:
         """Score the holdout with the candidate, its compiled form and the champion."""
-        request, settings = self._asked()
         rows, candidate = from_json(SnapshotRef, snapshot), _maybe(Trained, trained)
-        return _json(pipeline.evaluate(self._definition, request, settings, rows, candidate))
+        return _json(pipeline.evaluate(*self._asked(), rows, candidate))
 
     def gates(self, validated: Json, evaluated: Json) -> Json:
         """Hold the evidence against every gate. Red when somebody has to look into it."""
-        request, settings = self._asked()
         if validated is None:
             raise AirflowFailException("there is nothing to judge: the run failed earlier, see its first red task")
         checked, evidence = from_json(Validated, validated), _maybe(Evaluated, evaluated)
-        gated = pipeline.gates(self._definition, request, settings, checked, evidence)
+        gated = pipeline.gates(*self._asked(), checked, evidence)
         self._tell(gated.verdicts)
         if gated.red:
             self._hand_on(RETURNED, _json(gated))
@@ -121,14 +130,12 @@ class Steps:
 
     def register(self, snapshot: Json, trained: Json, evaluated: Json, gated: Json) -> str:
         """Keep the run's evidence in the registry, and an accepted candidate's bundle as a version."""
-        request, settings = self._asked()
+        asked = self._asked()
         if gated is None:
             raise AirflowFailException("there is nothing to register: no gate has judged, see the first red task")
         judged = from_json(Gated, gated)
         registered = pipeline.register(
-            self._definition,
-            request,
-            settings,
+            *asked,
             from_json(SnapshotRef, snapshot),
             _maybe(Trained, trained),
             _maybe(Evaluated, evaluated),
@@ -138,11 +145,21 @@ class Steps:
         # After a red gate the promotion is not skipped, which would end the run green: it fails with its upstream.
         if not judged.accepted and not judged.red:
             return REFUSED
-        return self._asks(request, settings, judged, registered) if self._definition.approval else PROMOTE
+        if asked.request.purpose is not Purpose.PROMOTION and judged.accepted:
+            return KEEP
+        return self._asks(asked, judged, registered) if self._definition.approval else PROMOTE
 
-    def _asks(self, request: RunRequest, settings: Settings, judged: Gated, registered: Registered) -> str:
+    def keep(self, registered: Json) -> Json:
+        """Say that the candidate is kept and was not meant to be promoted."""
+        _, request, _ = self._asked()
+        version = from_json(Registered, registered).version
+        why = "a dry run" if request.purpose is Purpose.DRY_RUN else "a backfill"
+        log.info("kept", version=version, sentence=f"every gate passed; {why} promotes nothing")
+        return _json(Kept(version=version, purpose=request.purpose))
+
+    def _asks(self, asked: Asked, judged: Gated, registered: Registered) -> str:
         """The task that asks a person, who is not asked for what the ledger refuses whatever is said."""
-        foreseen = pipeline.foresee(self._definition, request, settings, judged, registered)
+        foreseen = pipeline.foresee(*asked, judged, registered)
         if foreseen is None:
             return APPROVE
         self._hand_on(FORESEEN, _json(foreseen))
@@ -152,7 +169,7 @@ class Steps:
 
     def question(self, gated: Json, evaluated: Json, registered: Json) -> tuple[str, str]:
         """What the person who approves is asked: a headline, and the evidence as Markdown."""
-        request, _ = self._asked()
+        _, request, _ = self._asked()
         judged, version = from_json(Gated, gated), from_json(Registered, registered)
         return question.subject(self._definition, version), question.body(
             self._definition, request, judged, _maybe(Evaluated, evaluated), version
@@ -170,10 +187,9 @@ class Steps:
 
     def promote(self, gated: Json, registered: Json) -> str:
         """Insert the ledger's next entry: this is the decision. Red when somebody has to look into a refusal."""
-        request, settings = self._asked()
         judged, version = from_json(Gated, gated), from_json(Registered, registered)
         answered = _maybe(Answered, self._handed_on(APPROVE)) if self._definition.approval else None
-        promoted = pipeline.promote(self._definition, request, settings, judged, version, answered)
+        promoted = pipeline.promote(*self._asked(), judged, version, answered)
         self._hand_on(RESULT, _json(promoted))
         if promoted.sequence is not None:
             log.info("promoted", sequence=promoted.sequence, version=promoted.version)
@@ -184,8 +200,7 @@ class Steps:
 
     def announce(self, promoted: Json) -> Json:
         """Make the registry's alias and the notice equal to the ledger's head."""
-        request, settings = self._asked()
-        return _json(pipeline.announce(self._definition, request, settings, from_json(Promoted, promoted)))
+        return _json(pipeline.announce(*self._asked(), from_json(Promoted, promoted)))
 
     def watch(self, promoted: Json) -> tuple[Json, timedelta]:
         """What the triggerer is to watch, None where nothing was promoted, and for how long at most."""
@@ -213,7 +228,7 @@ class Steps:
 
     def refuse(self) -> Json:
         """Say in the log and in the registry's run why the candidate was not promoted, and by what or whom."""
-        _, settings = self._asked()
+        settings = self._asked().settings
         why = self._why_refused()
         log.warning("refused", refusal=", ".join(why.refusals), sentence=why.sentence)
         registered = _maybe(Registered, self._handed_on(REGISTER))
@@ -234,9 +249,10 @@ class Steps:
         against = tuple(verdict.gate for verdict in gated.verdicts if verdict.judgement is Judgement.FAIL)
         return Refused(refusals=against, sentence=gated.sentence)
 
-    def _asked(self) -> tuple[RunRequest, Settings]:
+    def _asked(self) -> Asked:
         context = self._context()
-        return run_request(self._definition, context["dag_run"], context["params"]), read_settings()
+        request = run_request(self._definition, context["dag_run"], context["params"])
+        return Asked(tuned(self._definition, request.parameters), request, read_settings())
 
     def _hand_on(self, key: str, value: Json) -> None:
         self._context()["ti"].xcom_push(key, value)

@@ -39,6 +39,7 @@ from training.estimator import Estimator
 from training.lookup import frozen_lookup, table_lookup, topic_lookup
 from training.mistakes import mistakes
 from training.period import Period, days, months
+from training.tunable import Bounds, between, one_of, tunable_mistakes
 
 if TYPE_CHECKING:
     from training.gates.evidence import Gate
@@ -53,9 +54,11 @@ __all__ = [
     "Period",
     "RecordRules",
     "Source",
+    "between",
     "days",
     "frozen_lookup",
     "months",
+    "one_of",
     "table_lookup",
     "topic_lookup",
 ]
@@ -185,6 +188,8 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
         holdout: the latest part of the data, on which the candidate is judged.
         refit: the model that scores is fitted once more, on the holdout too; the gates judge the one that was not.
         slices: names of fields, looked-up values or features whose every value is judged by itself.
+        tunable: parameters of the estimator (of a pipeline's last part) that a run by hand may set, with their bounds:
+            ``{"learning_rate": between(0.01, 0.3), "loss": one_of("log_loss", "exponential")}``.
         schedule: Airflow's, such as ``"@monthly"``; None runs by hand only.
         topics: by default ``<name>.input``, ``<name>.predictions`` and ``<name>.dead-letters``.
         partitions: of the three topics.
@@ -214,6 +219,7 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     holdout: Period = Period(months=1)
     refit: bool = False
     slices: Sequence[str] = ()
+    tunable: Mapping[str, Bounds] = {}
     schedule: str | None = None
     topics: Topics | None = None
     partitions: int = 4
@@ -222,7 +228,7 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
 
     def __post_init__(self) -> None:
-        found = [*mistakes(self), *(self.approval.mistakes() if self.approval else ())]
+        found = [*mistakes(self), *tunable_mistakes(self), *(self.approval.mistakes() if self.approval else ())]
         if found:
             raise ConfigurationError(f"model definition {self.name!r}:\n" + "\n".join(f"  - {line}" for line in found))
 

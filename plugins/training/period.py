@@ -1,9 +1,12 @@
 """Lengths of calendar time: a month is what the calendar says, in UTC."""
 
+import re
 from calendar import monthrange
 from datetime import datetime, timedelta
 
 import msgspec
+
+WRITTEN = r"[1-9][0-9]{0,3} (day|days|month|months)"
 
 
 class Period(msgspec.Struct, frozen=True):
@@ -30,3 +33,15 @@ def months(count: int) -> Period:
 def days(count: int) -> Period:
     """``count`` days of 24 hours."""
     return Period(days=count)
+
+
+def period_of(text: str) -> Period:
+    """A period as people write it: ``6 months``, ``30 days``.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not re.fullmatch(WRITTEN, text):
+        raise ValueError(f"{text!r} is not a length of time such as 6 months or 30 days")
+    count, _, unit = text.partition(" ")
+    return months(int(count)) if unit.startswith("month") else days(int(count))

@@ -26,7 +26,12 @@ def register(
     recorded = record_run(uri, definition, request, snapshot, trained, evaluated, gated)
     version = None
     if bundle is not None:
-        tags = {"baton.run_id": request.run_id, "baton.outcome": "accepted", **recorded}
+        tags = {
+            "baton.run_id": request.run_id,
+            "baton.outcome": "accepted",
+            "baton.purpose": request.purpose.value,
+            **recorded,
+        }
         version = open_registry(uri).register(definition.name, bundle, tags)
     return Registered(
         version=version,

@@ -16,6 +16,7 @@ from scoring.contract.notice import ModelName
 from scoring.contract.verdict import Judgement, Verdict
 from scoring.scorer.probed import Probed
 from training.measured import Calibration, Comparison, DataFacts, LeakFacts, Range, Resampling, SharedPeriod, Slices
+from training.tunable import Setting
 
 Result = TypeVar("Result", bound=msgspec.Struct)
 
@@ -34,6 +35,20 @@ def from_json(kind: type[Result], value: Any) -> Result:
     return msgspec.convert(value, kind)
 
 
+class Purpose(StrEnum):
+    """What a run is for.
+
+    Attributes:
+        PROMOTION: a new champion.
+        DRY_RUN: to see what would become of it: a candidate that is trained, judged and kept.
+        BACKFILL: the same for an old interval.
+    """
+
+    PROMOTION = "promotion"
+    DRY_RUN = "dry_run"
+    BACKFILL = "backfill"
+
+
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the pipeline.
 
@@ -43,6 +58,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         requested_at: when the run was asked for; stable across retries.
         effective_from: event time from which the new version counts; None is the moment of the decision.
         force: promote in spite of an older interval or an earlier rollback; never in spite of a gate.
+        parameters: of the estimator, in place of the definition's.
+        purpose: what the run is for; only one for a promotion may end in one.
     """
 
     model: ModelName
@@ -54,6 +71,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     effective_from: datetime | None = None
     force: bool = False
     reason: str = ""
+    parameters: Mapping[str, Setting] = {}
+    purpose: Purpose = Purpose.PROMOTION
 
     @property
     def labels_known_by(self) -> datetime:
@@ -295,6 +314,13 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
         return f"{'approved' if self.approved else 'rejected'} by {self.by}" + (
             f": {self.reason}" if self.reason else ""
         )
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an accepted candidate that was not meant to be promoted."""
+
+    version: str | None
+    purpose: Purpose
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,6 +78,7 @@ def _parameters(
         "labels_missing": snapshot.labels_missing,
         "labels_not_yet_known": snapshot.labels_not_yet_known,
     }
+    parameters |= {f"set_{name}": value for name, value in request.parameters.items()}
     if trained is not None:
         parameters |= {
             "holdout_start": rfc3339(trained.holdout_start),
@@ -117,6 +118,7 @@ def _tags(definition: ModelDefinition, request: RunRequest, gated: Gated) -> Map
         "baton.outcome": "accepted" if gated.accepted else "refused",
         "baton.sentence": gated.sentence,
         "baton.actor": request.actor,
+        "baton.purpose": request.purpose.value,
         "baton.run_id": request.run_id,
         **{f"baton.gate.{v.gate}": f"{v.judgement.value}: {v.sentence}" for v in gated.verdicts},
     }

@@ -15,14 +15,12 @@ from typing import Any
 import msgspec
 
 import training.promote
-from baton_airflow.steps import ANNOUNCE, PROMOTE, WAIT, Steps
+from baton_airflow.steps import ANNOUNCE, PROMOTE, WAIT, Asked, Steps
 from scoring.promotion import decide, publisher
 from scoring.promotion.ledger import Ledger
 from scoring.promotion.notices import KafkaNotices
 from scoring.registry.folder import FolderRegistry
-from scoring.settings import Settings
 from tests.support.promoter import delivered, die, dying_after, dying_at_commit, dying_before
-from training.results import RunRequest
 
 PLANS = "BATON_TEST_KILLS"
 ANYWHERE = "anywhere"
@@ -82,12 +80,12 @@ class DyingSteps(Steps):
         with _planned(self, WAIT, begun=RESUMED, done=TAKEN):
             return super().watched(event)
 
-    def _asked(self) -> tuple[RunRequest, Settings]:
-        request, settings = super()._asked()
+    def _asked(self) -> Asked:
+        asked = super()._asked()
         run, number = self.place()
         if _plan(run).get(BUG) == RUN_PER_TRY:
-            request = msgspec.structs.replace(request, run_id=f"{run}#{number}")
-        return request, settings
+            return asked._replace(request=msgspec.structs.replace(asked.request, run_id=f"{run}#{number}"))
+        return asked
 
     def place(self) -> tuple[str, int]:
         """The run, and which try of the task this is."""

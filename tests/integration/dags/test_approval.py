@@ -187,7 +187,12 @@ def test_a_question_that_was_marked_a_success_by_hand_hands_no_answer_on_to_the_
     monkeypatch.setattr(pipeline, "promote", promote)
     instance = SimpleNamespace(xcom_pull=lambda **_: None, xcom_push=lambda *_: None)
     run = SimpleNamespace(
-        run_id="r", run_after=wiring.END, data_interval_end=wiring.END, triggering_user_name="ada", conf={}
+        run_type="manual",
+        run_id="r",
+        run_after=wiring.END,
+        data_interval_end=wiring.END,
+        triggering_user_name="ada",
+        conf={},
     )
     steps = Steps(asking, lambda: {"ti": instance, "dag_run": run, "params": {}})
     sound = wiring.sound()

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from baton_airflow import factory, steps
@@ -13,7 +14,7 @@ from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.verdict import Judgement, Verdict
 from training import pipeline, results, watch
 from training.catalog import load_definition
-from training.definition import ModelDefinition
+from training.definition import Approval, ModelDefinition, one_of
 
 DIGEST = "0" * 64
 START, END = datetime(2013, 1, 1, tzinfo=UTC), datetime(2013, 4, 1, tzinfo=UTC)
@@ -159,8 +160,48 @@ def test_a_good_candidate_goes_all_the_way(run: Run) -> None:
             "success",
         ),
         "refused": "skipped",
+        "keep": "skipped",
     }
     assert verdicts(ended, "gates") == [results.to_json(GOOD)]
+
+
+def test_a_dry_run_keeps_its_candidate_and_promotes_nothing(run: Run) -> None:
+    ended = run({"promote": AssertionError("must not run")}, dry_run=True)
+    found = states(ended)
+    assert ended.state == "success"
+    assert (found["register"], found["keep"]) == ("success", "success")
+    assert {found[name] for name in ("promote", "announce", "wait_for_workers", "refused")} == {"skipped"}
+    kept = ended.get_task_instance("keep").xcom_pull(task_ids="keep")
+    assert kept == {"version": "1", "purpose": "dry_run"}
+
+
+def test_a_dry_run_asks_nobody_for_an_approval(run: Run, definition: ModelDefinition) -> None:
+    asking = msgspec.structs.replace(definition, approval=Approval())
+    ended = run({"foresee": AssertionError("must not run")}, asking, dry_run=True)
+    found = states(ended)
+    assert ended.state == "success"
+    assert (found["keep"], found["approve"], found["promote"]) == ("success", "skipped", "skipped")
+
+
+def test_a_dry_run_of_a_bad_candidate_ends_at_refused(run: Run) -> None:
+    refused = results.Gated(verdicts=(GOOD, WORSE), sentence="refused by not-worse", red=False, parent=0)
+    evidence = results.Registered(version=None, manifest_digest=None, bundle=None, registry_run="r")
+    ended = run({"gates": refused, "register": evidence}, dry_run=True)
+    found = states(ended)
+    assert (ended.state, found["refused"], found["keep"]) == ("success", "success", "skipped")
+
+
+def test_every_step_gets_the_definition_with_the_parameters_of_the_form(
+    run: Run, definition: ModelDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tunable = msgspec.structs.replace(definition, tunable={"fit_intercept": one_of(True, False)})
+    told: list[Any] = []
+    ended = run({}, tunable, parameter_fit_intercept=False)
+    assert ended.state == "success"
+    monkeypatch.setattr(pipeline, "pull", lambda asked, *_: told.append(asked))
+    context = {"dag_run": ended, "params": {**dict(ended.conf), "parameter_fit_intercept": False}}
+    steps.Steps(tunable, lambda: context).pull()
+    assert told[0].estimator.parameters["fit_intercept"] is False
 
 
 def test_a_candidate_that_is_not_good_enough_ends_green_at_refused_with_its_evidence_kept(

@@ -7,9 +7,9 @@ import pytest
 from baton_airflow.request import run_params, run_request
 from scoring.contract.errors import ConfigurationError
 from training import field
-from training.definition import Estimator, Gates, Label, ModelDefinition, Source, months
+from training.definition import Estimator, Gates, Label, ModelDefinition, Source, between, months, one_of
 from training.feature import number
-from training.results import RunRequest
+from training.results import Purpose, RunRequest
 
 ASKED_AT = datetime(2013, 6, 14, 9, 30, tzinfo=UTC)
 
@@ -18,6 +18,7 @@ ASKED_AT = datetime(2013, 6, 14, 9, 30, tzinfo=UTC)
 class Run:
     run_id: str = "manual__1"
     run_after: datetime = ASKED_AT
+    run_type: str = "manual"
     data_interval_end: datetime | None = None
     triggering_user_name: str | None = "ada"
 
@@ -32,15 +33,16 @@ def definition() -> ModelDefinition:
         fields=[field.string("trip_id", required=True), field.time("pickup", required=True), field.number("miles")],
         label=Label("fare", known_after=timedelta(hours=1)),
         features=[number("miles")],
-        estimator=Estimator("sklearn.linear_model.LinearRegression"),
+        estimator=Estimator("sklearn.linear_model.Ridge", alpha=1.0),
         gates=Gates(maximum={"rmse": 5.0}),
         history=months(3),
         holdout=months(1),
+        tunable={"alpha": between(0.1, 10.0), "solver": one_of("svd", "cholesky")},
     )
 
 
 def asked(definition: ModelDefinition, run: Run | None = None, **params: Any) -> RunRequest:
-    defaults = {name: param.value for name, param in run_params().items()}
+    defaults = {name: param.value for name, param in run_params(definition).items()}
     return run_request(definition, run or Run(), {**defaults, **params})
 
 
@@ -90,6 +92,10 @@ def test_every_mistake_of_a_form_is_told_at_once(definition: ModelDefinition) ->
     ("form", "complaint"),
     [
         ({"end": "2013-07-01"}, "lies in the future"),
+        ({"window": "a while"}, "'a while' is not a length of time such as 6 months or 30 days"),
+        ({"window": "30 days"}, "leaves nothing to train on"),
+        ({"window": "2 months", "start": "2013-01-01"}, "start and window: give one of them"),
+        ({"parameter_alpha": 11.0}, "parameter alpha: 11.0 is not a number from 0.1 to 10.0"),
         ({"start": "2013-05-15", "end": "2013-06-01"}, "leaves nothing to train on"),
         ({"start": "2013-07-01", "end": "2013-06-01"}, "leaves nothing to train on"),
         ({"end": "2013-06-01", "effective_from": "2013-05-31"}, "before the end of the data"),
@@ -100,3 +106,33 @@ def test_an_interval_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         asked(definition, **form)
+
+
+def test_a_window_reaches_back_from_the_end(definition: ModelDefinition) -> None:
+    request = asked(definition, end="2013-06-01", window="2 months")
+    assert (request.start, request.end) == (datetime(2013, 4, 1, tzinfo=UTC), datetime(2013, 6, 1, tzinfo=UTC))
+
+
+def test_parameters_are_offered_with_their_bounds_and_taken(definition: ModelDefinition) -> None:
+    form = run_params(definition)
+    assert form["parameter_alpha"].schema["maximum"] == 10.0
+    assert "a number from 0.1 to 10.0. Empty: the definition's 1.0." in str(form["parameter_alpha"].description)
+    assert form["parameter_solver"].schema["enum"] == [None, "svd", "cholesky"]
+    assert asked(definition, parameter_alpha=2, parameter_solver="svd").parameters == {"alpha": 2, "solver": "svd"}
+    assert asked(definition).parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("run_type", "dry_run", "purpose"),
+    [
+        ("manual", False, Purpose.PROMOTION),
+        ("manual", True, Purpose.DRY_RUN),
+        ("scheduled", False, Purpose.PROMOTION),
+        ("backfill", False, Purpose.BACKFILL),
+        ("backfill", True, Purpose.BACKFILL),
+    ],
+)
+def test_only_a_run_that_is_neither_dry_nor_a_backfill_is_for_a_promotion(
+    definition: ModelDefinition, run_type: str, dry_run: bool, purpose: Purpose
+) -> None:
+    assert asked(definition, Run(run_type=run_type), dry_run=dry_run).purpose is purpose

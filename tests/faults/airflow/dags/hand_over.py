@@ -25,11 +25,11 @@ QUICKLY: dict[str, Any] = {**TASK_DEFAULTS, "retry_delay": timedelta(0), "retry_
 WITHIN = {"ask": timedelta(minutes=10), "ask_briefly": timedelta(seconds=2)}
 
 
-def _dag(dag_id: str) -> DAG:
+def _dag(dag_id: str, model: str) -> DAG:
     return DAG(
         dag_id,
         schedule=None,
-        params=run_params(),
+        params=run_params(definition(name=model)),
         default_args=QUICKLY,
         render_template_as_native_obj=True,
         is_paused_upon_creation=False,
@@ -48,13 +48,13 @@ def _approve(steps: DyingSteps, approval: Approval) -> ApproveOperator:
 
 
 for model in os.environ["BATON_TEST_HAND_OVER"].split(","):
-    with _dag(f"hand_over_{model}") as dag:
+    with _dag(f"hand_over_{model}", model) as dag:
         hand_over(DyingSteps(definition(name=model)), GATED, REGISTERED)
     globals()[dag.dag_id] = dag
 
     for name, within in WITHIN.items():
         asking = Approval(within=within, by=["admin"])
-        with _dag(f"{name}_{model}") as dag:
+        with _dag(f"{name}_{model}", model) as dag:
             asked = DyingSteps(definition(name=model, approval=asking))
             _approve(asked, asking) >> [*hand_over(asked, GATED, REGISTERED)]
         globals()[dag.dag_id] = dag
