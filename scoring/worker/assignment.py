@@ -17,7 +17,7 @@ from scoring.contract.errors import Unavailable
 from scoring.contract.progress import Progress
 from scoring.worker.models import Active, ModelTable
 from scoring.worker.partitions import Partition, Partitions, Pause, Place, pause_for
-from scoring.worker.policy import BatchFailed
+from scoring.worker.policy import BatchFailed, MustExit
 
 ADMISSION_TIMEOUT_S = 0.2
 # How long an acknowledgement on an idle topic waits for the group's assignment, so that it can name its offsets.
@@ -32,6 +32,8 @@ LONGEST_WAIT_S = 5.0
 FAILURES_A_PASS = 2
 # How often the output topics are looked at again for a partition that they lack.
 OUTPUT_WAIT_S = 5.0
+# How long the client may keep to itself what the group gave a worker that it had put out and let in again.
+STRANGER_PATIENCE_S = 30.0
 log = structlog.get_logger()
 
 
@@ -78,6 +80,7 @@ class Assignment:
         self._subscribed_at_s = 0.0
         self._left_at_s = -math.inf
         self._admit_at_s = 0.0
+        self._member_at_s = math.inf
         self.partitions = Partitions()
 
     def subscribe(self) -> None:
@@ -125,7 +128,7 @@ class Assignment:
         """Read committed offsets and metadata of waiting partitions; resume those that may be scored (A.12)."""
         now_s = time.monotonic()
         waiting = [partition for partition in self.partitions.waiting() if partition.not_before_s <= now_s]
-        if not waiting or now_s < self._admit_at_s:
+        if not waiting or now_s < self._admit_at_s or not self._is_member(now_s):
             return
         self._topic_ids.clear()
         unread = [partition for partition in waiting if Pause.UNREAD in partition.pauses]
@@ -145,6 +148,15 @@ class Assignment:
                     break
         if self.partitions.waiting():
             self._admit_at_s = time.monotonic() + ADMISSION_TIMEOUT_S
+
+    def _is_member(self, now_s: float) -> bool:
+        """Whether the group still knows this worker as the member that it gave the partitions to; see ``take``."""
+        if self._consumer.memberid() == self.partitions.member:
+            self._member_at_s = now_s
+            return True
+        if now_s - self._member_at_s > STRANGER_PATIENCE_S:
+            raise MustExit("the group put this worker out and never says what is its own now")
+        return False
 
     def go_back(self, wait_s: float = 0.0) -> None:
         """Discard everything fetched; all partitions wait for admission again, for ``wait_s`` at least.
@@ -195,14 +207,17 @@ class Assignment:
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         # Any start would do, for admission seeks; this one does not make the client read the committed offset. It is
         # there whatever retention has removed: from one that is not, the client does not always come back by a seek.
+        self.partitions.met_as(consumer.memberid())
         consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in assigned])
         consumer.pause(assigned)
         self.partitions.assign(_places(assigned))
         log.info("partitions.assigned", partitions=_names(assigned))
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        member = consumer.memberid()  # the client joins anew only after this call
         consumer.incremental_unassign(revoked)
         self.partitions.revoke(_places(revoked))
+        self.partitions.met_as(member)
         log.info("partitions.revoked", partitions=_names(revoked))
 
     def _committed(self, unread: Sequence[Partition]) -> list[tuple[Partition, TopicPartition]]:

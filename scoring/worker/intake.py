@@ -53,7 +53,10 @@ class Batch(msgspec.Struct, eq=False):
 def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_s: float) -> Batch:
     """Wait up to ``wait_s`` for a record, then take what is there: no linger when idle, large batches under load.
 
-    Records of partitions that are not admitted are left out: admission will seek to their committed offsets.
+    Records of partitions that are not admitted are left out: admission will seek to their committed offsets. So are all
+    while the group knows this worker by another name than when it gave it its partitions: it was put out, somebody
+    else may have them, and what is committed in the new name would count (seen with Kafka 4.2 and librdkafka 2.16,
+    which tells of that only once the group is complete again).
 
     Raises:
         BatchFailed: a partition's next record is gone, or the client went back to earlier ones; admission finds out
@@ -62,7 +65,12 @@ def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_
     """
     first = consumer.poll(wait_s)
     messages = [] if first is None else [first, *consumer.consume(maximum_records - 1, 0)]
-    return sort(messages, partitions, consumer.consumer_group_metadata())
+    group = consumer.consumer_group_metadata()
+    # A name is never given twice, so if it is still the same now, it is the one in the metadata too.
+    if messages and consumer.memberid() != partitions.member:
+        partitions.rebalanced = True
+        return Batch({}, {}, {}, group)
+    return sort(messages, partitions, group)
 
 
 def take_more(consumer: Consumer, partitions: Partitions, group: Any, room: int, wait_s: float) -> Batch:

@@ -139,6 +139,10 @@ class Loop:
         self._metrics.begin()
         batch = take(self._consumer, self._partitions, self._maximum_batch_records, IDLE_WAIT_S)
         self._metrics.lap(CONSUME)
+        if self._partitions.outlived:
+            raise MustExit(
+                "the group put this worker out and let it in again; only a fresh process knows what is its own"
+            )
         if self._partitions.rebalanced:
             self._recover("rebalance")
             return

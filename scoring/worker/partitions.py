@@ -71,12 +71,22 @@ class Partition(msgspec.Struct):
 
 
 class Partitions:
-    """The table of assigned partitions. Nothing is kept of a partition that was revoked."""
+    """The table of assigned partitions. Nothing is kept of a partition that was revoked.
+
+    Attributes:
+        rebalanced: partitions came or went since everything was last read anew.
+        joined: the group has given this worker something, be it nothing.
+        member: who this worker was to the group when that was told last. The group calls it by another name once it put
+            it out, for having been silent too long, and let it in again: somebody else may have its partitions then.
+        outlived: it was told of partitions under another name, while it still had some of the name before.
+    """
 
     def __init__(self) -> None:
         self._table: dict[Place, Partition] = {}
         self.rebalanced = False
         self.joined = False
+        self.member: str | None = None
+        self.outlived = False
 
     def assign(self, places: Iterable[Place]) -> None:
         """Partitions came; each starts paused."""
@@ -89,6 +99,11 @@ class Partitions:
         self.rebalanced = True
         for place in places:
             self._table.pop(place, None)
+
+    def met_as(self, member: str | None) -> None:
+        """The group has told of what came, which is not in the table yet, or of what went, which no longer is."""
+        self.outlived |= member != self.member and bool(self._table)
+        self.member = member
 
     def reset(self) -> None:
         """Forget how far everything was read: all partitions wait for admission again."""

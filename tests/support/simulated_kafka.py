@@ -120,6 +120,7 @@ class SimulatedConsumer:
         self.paused: set[Place] = set()
         self.topics: list[str] = []
         self.generation = 0
+        self.member = "first"
         self._callbacks: dict[str, Callback] = {}
         self._events: list[tuple[str, list[TopicPartition]]] = []
         self._thread: int | None = None
@@ -191,6 +192,9 @@ class SimulatedConsumer:
 
     def position(self, places: Sequence[TopicPartition]) -> list[TopicPartition]:
         return [TopicPartition(place.topic, place.partition, OFFSET_INVALID) for place in places]
+
+    def memberid(self) -> str:
+        return self.member
 
     def consumer_group_metadata(self) -> str:
         return f"generation {self.generation}"

@@ -106,6 +106,17 @@ def _what_is_no_longer_assigned_is_scored() -> None:
     put(intake, "_due", lambda *_: 0)
 
 
+@left_out(2, f"{LOOP}::test_nothing_is_scored_under_a_new_name_before_the_group_says_what_is_its_own")
+def _what_was_assigned_under_an_earlier_name_is_scored() -> None:
+    take = found(loop, "take")
+
+    def takes(consumer: Any, assigned: Any, *arguments: Any) -> Any:
+        assigned.member = consumer.memberid()
+        return take(consumer, assigned, *arguments)
+
+    put(loop, "take", takes)
+
+
 # --- B.3 ----------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from tests.support.simulated_kafka import SimulatedBroker, message
 
 def admitted(*places: tuple[str, int]) -> Partitions:
     partitions = Partitions()
+    partitions.met_as("first")
     partitions.assign(places)
     for partition in partitions.all():
         partition.pauses = set()

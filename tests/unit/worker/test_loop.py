@@ -25,6 +25,7 @@ from scoring.contract.progress import Progress
 from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
+from scoring.worker import assignment
 from scoring.worker.committer import Transaction
 from scoring.worker.delivery import AtLeastOnce, Delivery, ExactlyOnce
 from scoring.worker.emit import Emitter
@@ -638,6 +639,55 @@ def test_a_rebalance_aborts_and_goes_back_to_the_committed_offsets(stage: Stage,
     stage.play(script)
     for partition in range(2):
         assert [offset for p, offset, _ in stage.predictions() if p == partition] == list(range(12))
+
+
+def test_nothing_is_scored_under_a_new_name_before_the_group_says_what_is_its_own(stage: Stage) -> None:
+    """What somebody else has by then would be committed all the same: the new name is good."""
+
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 4)
+        stage.consumer.member = "second"
+        stage.feed(4)
+        polls = stage.broker.calls.count("consumer.poll")
+        yield from stage.until(lambda: stage.broker.calls.count("consumer.poll") > polls + 20)
+        assert len(stage.predictions()) == 4
+        stage.broker.committed["small.input", 0] = (6, "")
+        stage.consumer.go(("small.input", 0), lost=True)
+        stage.consumer.come(("small.input", 0))
+        yield from stage.until(lambda: len(stage.predictions()) == 6)
+
+    stage.play(script)
+    assert [offset for _, offset, _ in stage.predictions()] == [0, 1, 2, 3, 6, 7]
+
+
+def test_what_is_left_of_an_earlier_name_ends_the_process(stage: Stage) -> None:
+    def script(stage: Stage) -> Script:
+        stage.arrivals.put(stage.active(1))
+        stage.feed(1)
+        yield from stage.until(lambda: len(stage.predictions()) == 1)
+        stage.consumer.member = "second"
+        stage.consumer.come(("small.input", 1))
+        yield from stage.until(lambda: False)
+
+    with pytest.raises(MustExit, match="let it in again"):
+        stage.play(script)
+
+
+def test_a_worker_that_is_never_told_what_is_its_own_ends(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignment, "STRANGER_PATIENCE_S", 0.0)
+
+    def script(stage: Stage) -> Script:
+        stage.arrivals.put(stage.active(1))
+        stage.feed(1)
+        yield from stage.until(lambda: len(stage.predictions()) == 1)
+        stage.consumer.member = "second"
+        stage.feed(1)
+        yield from stage.until(lambda: False)
+
+    with pytest.raises(MustExit, match="never says what is its own"):
+        stage.play(script)
 
 
 def test_a_partition_that_went_and_came_starts_where_somebody_else_stopped(stage: Stage) -> None:
