@@ -5,6 +5,7 @@ a failure. Pipeline, committer and loop are the same for both (protocol A.10, B.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -104,7 +105,10 @@ class ExactlyOnce:
         commit (CONCURRENT_TRANSACTIONS). To abort it then is an invalid state to the broker, and fatal to the client
         (seen with Kafka 4.2 and librdkafka 2.16). Once the records are there it is registered, and they go with it.
         """
-        producer.flush(min(_REGISTERED_S, timeout_s))
+        # A client that was fenced says so out of a callback, sometimes in the middle of the one for its log; the abort
+        # says it too.
+        with suppress(KafkaException, SystemError):
+            producer.flush(min(_REGISTERED_S, timeout_s))
         producer.abort_transaction(timeout_s)
 
     def remedy(self, error: KafkaError) -> Remedy:

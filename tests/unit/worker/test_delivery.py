@@ -82,3 +82,14 @@ def test_a_transaction_is_aborted_once_its_records_are_at_the_broker_which_knows
     delivery.begin(producer)
     delivery.abort(producer, 5.0)
     assert broker.calls == ["p0.begin", "p0.flush", "p0.abort"]
+
+
+@pytest.mark.parametrize("error", [KafkaException(KafkaError(KafkaError._FENCED)), SystemError("an exception was set")])
+def test_what_keeps_records_from_the_broker_does_not_keep_their_transaction_from_being_aborted(
+    error: Exception,
+) -> None:
+    broker = SimulatedBroker()
+    producer, _ = broker.producers()
+    broker.failures["p0.flush"] = [error]
+    ExactlyOnce().abort(producer, 5.0)
+    assert broker.calls == ["p0.flush", "p0.abort"]
