@@ -8,12 +8,12 @@ from scoring.contract.digest import digest_of
 from scoring.contract.encoder import Column
 from scoring.contract.features import FieldType
 from scoring.lookups.database import Engines
+from scoring.parquet import write_columns
 from scoring.settings import Settings
 from training.definition import ModelDefinition
 from training.frozen import stage_tables
 from training.results import Pulled, RunRequest
 from training.rows import missing, targets
-from training.snapshot import write_columns
 from training.source import look_up, read_columns, withhold_unknown
 
 

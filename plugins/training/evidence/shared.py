@@ -10,11 +10,11 @@ from scoring.contract.clock import epoch_s
 from scoring.contract.encoder import Column, Columns, Floats
 from scoring.contract.features import FieldType
 from scoring.contract.manifest import Manifest
+from scoring.parquet import read_columns_of
 from training.definition import ModelDefinition
 from training.measured import SharedPeriod
 from training.results import SnapshotRef
 from training.rows import at, missing, where
-from training.snapshot import read_columns_of
 
 SAMPLE_ROWS = 200_000
 # A number has another value where it differs by more than this share of its standard deviation.

@@ -16,6 +16,7 @@ from scoring.contract.encoder import Column, Floats
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.features import FieldType
 from scoring.contract.verdict import Judgement
+from scoring.parquet import write_columns
 from scoring.settings import Settings
 from tests.support.evidence import load as good_load
 from training import load, pipeline
@@ -24,7 +25,6 @@ from training.errors import TrainingImpossible
 from training.pull import column_types, run_folder
 from training.results import Gated, LoadProbe, Pulled, RunRequest
 from training.rows import at
-from training.snapshot import write_columns
 
 Mask = np.typing.NDArray[np.bool_]
 

@@ -6,11 +6,12 @@ import pytest
 
 from scoring.contract.encoder import Column
 from scoring.contract.features import FieldType
+from scoring.parquet import write_columns
 from scoring.settings import Settings
 from tests.support.training import definition, request
 from training.errors import SnapshotDamaged
 from training.results import Pulled, SnapshotRef
-from training.snapshot import read_snapshot, snapshot, write_columns
+from training.snapshot import read_snapshot, snapshot
 
 KINDS = {
     "trip_id": FieldType.STRING,

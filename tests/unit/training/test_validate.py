@@ -8,10 +8,11 @@ import pytest
 from scoring.contract.encoder import Column
 from scoring.contract.features import FieldType
 from scoring.contract.verdict import Judgement
+from scoring.parquet import write_columns
 from scoring.settings import Settings
 from tests.support.training import ROOT, definition, request
 from training.results import Pulled, SnapshotRef, Validated
-from training.snapshot import snapshot, write_columns
+from training.snapshot import snapshot
 from training.validate import read_suite, vacuous_parts, validate
 
 KINDS = {

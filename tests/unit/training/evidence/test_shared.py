@@ -11,6 +11,7 @@ from scoring.contract.clock import epoch_s
 from scoring.contract.encoder import Column
 from scoring.contract.features import FieldType
 from scoring.contract.manifest import Manifest
+from scoring.parquet import write_columns
 from tests.support.bundles import small_bundle
 from tests.support.training import END, START, definition
 from training import field
@@ -20,7 +21,6 @@ from training.measured import SharedPeriod
 from training.pull import column_types
 from training.results import SnapshotRef
 from training.rows import at
-from training.snapshot import write_columns
 
 ROWS = 1_000
 SHA = "1" * 64
