@@ -14,8 +14,26 @@ from scoring.contract.errors import BundleRejected, ConfigurationError
 from scoring.contract.features import FeatureSchema
 from scoring.contract.manifest_rules import manifest_mistakes
 from scoring.contract.notice import ModelName
+from scoring.contract.source import Source
 from scoring.contract.strict import require_unique_keys
 from scoring.contract.verdict import Verdict
+
+__all__ = [
+    "FORMAT",
+    "FORMATS",
+    "GOLDEN_FILE",
+    "MANIFEST_FILE",
+    "MODEL_FILE",
+    "File",
+    "Link",
+    "Manifest",
+    "Output",
+    "Snapshot",
+    "Source",
+    "Task",
+    "Topics",
+    "decode_manifest",
+]
 
 FORMAT = 2
 """What is written here. Format 2 added models of several classes; what else it knows, format 1 has as well."""
@@ -90,19 +108,6 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     training_rows: int
     holdout_rows: int
     refitted_on_holdout: bool = False
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the model's records come from, so that a backfill needs the bundle alone.
-
-    Attributes:
-        connection: the *name* of a database connection.
-        columns: pairs of (field of the record, column of the table).
-    """
-
-    connection: str
-    table: str
-    columns: tuple[tuple[str, str], ...]
 
 
 class Topics(msgspec.Struct, frozen=True, kw_only=True):

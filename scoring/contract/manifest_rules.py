@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from scoring.contract.features import Category
+from scoring.contract.source import mistakes_of
 
 if TYPE_CHECKING:
     from scoring.contract.manifest import Manifest
@@ -40,6 +41,8 @@ def manifest_mistakes(manifest: "Manifest", manifest_file: str) -> Iterator[str]
     yield from _output_mistakes(manifest)
     yield from _class_mistakes(manifest)
     yield from _schema_mistakes(manifest)
+    for source in manifest.sources:
+        yield from mistakes_of(source)
     snapshot = manifest.snapshot
     if not snapshot.start <= snapshot.holdout_start <= snapshot.end:
         yield "snapshot: the holdout does not begin between start and end"
