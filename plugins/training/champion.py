@@ -22,11 +22,13 @@ from scoring.registry.open import open_registry
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
 from scoring.settings import Settings
+from scoring.sources.port import Pull
+from scoring.sources.sql import read_columns
 from training.definition import ModelDefinition
 from training.metrics import metrics_of
 from training.results import Baseline, BaselineKind, RunRequest
 from training.rows import at, missing
-from training.source import look_up, read_columns
+from training.source import look_up
 
 
 class Holdout(msgspec.Struct, frozen=True):
@@ -168,7 +170,8 @@ def _pulled(manifest: Manifest, settings: Settings, holdout: Holdout, same: set[
     try:
         for source in manifest.sources:
             kinds = schema.column_types()
-            found.update(read_columns(engines, source, kinds, schema.event_time, start, end))
+            pull = Pull(source=source, kinds=kinds, event_time=schema.event_time, start=start, end=end)
+            found.update(read_columns(engines, pull))
         rows = len(found[schema.key])
         found.update(look_up(engines, schema, found, rows))
     finally:

@@ -11,8 +11,9 @@ from scoring.contract.clock import from_epoch_s, rfc3339
 from scoring.contract.features import Field, FieldType
 from scoring.lookups.database import Engines
 from scoring.settings import Settings
+from scoring.sources.port import Pull
+from scoring.sources.sql import stream_rows
 from training.definition import ModelDefinition
-from training.source import stream_rows
 
 _WHOLE_END = 2.0**53
 
@@ -52,8 +53,9 @@ def messages(definition: ModelDefinition, settings: Settings, start: datetime, e
     fields, engines = definition.known_fields, Engines(settings.need_connection)
     kinds = {field.name: field.type for field in fields}
     try:
-        rows = stream_rows(engines, definition.manifest_source, kinds, definition.event_time, start, end)
-        for row in rows:
+        source, event_time = definition.manifest_source, definition.event_time
+        pull = Pull(source=source, kinds=kinds, event_time=event_time, start=start, end=end)
+        for row in stream_rows(engines, pull):
             key = key_text(kinds[definition.key], row[definition.key])
             moment = from_epoch_s(row[definition.event_time])
             yield Message(key.encode(), moment, encode_message(fields, row))

@@ -10,11 +10,13 @@ from scoring.contract.features import FieldType
 from scoring.lookups.database import Engines
 from scoring.parquet import write_columns
 from scoring.settings import Settings
+from scoring.sources.port import Pull
+from scoring.sources.sql import read_columns
 from training.definition import ModelDefinition
 from training.frozen import stage_tables
 from training.results import Pulled, RunRequest
 from training.rows import missing, targets
-from training.source import look_up, read_columns, withhold_unknown
+from training.source import look_up, withhold_unknown
 
 
 def pull(definition: ModelDefinition, request: RunRequest, settings: Settings) -> Pulled:
@@ -22,9 +24,7 @@ def pull(definition: ModelDefinition, request: RunRequest, settings: Settings) -
     engines = Engines(settings.need_connection)
     kinds = column_types(definition)
     try:
-        columns = read_columns(
-            engines, _whole_source(definition), kinds, definition.event_time, request.start, request.end
-        )
+        columns = read_columns(engines, _pull_of(definition, kinds, request))
         rows = len(columns[definition.key])
         columns.update(look_up(engines, definition.schema, columns, rows))
         stage_tables(engines, definition, run_folder(settings, "staged", request))
@@ -49,6 +49,16 @@ def column_types(definition: ModelDefinition) -> Mapping[str, FieldType]:
     kinds.update(definition.schema.column_types())
     # Classes are compared as text, whatever the column holds and a late field of the same name says.
     return {**kinds, definition.label.column: FieldType.STRING} if definition.label.classes else kinds
+
+
+def _pull_of(definition: ModelDefinition, kinds: Mapping[str, FieldType], request: RunRequest) -> Pull:
+    return Pull(
+        source=_whole_source(definition),
+        kinds=kinds,
+        event_time=definition.event_time,
+        start=request.start,
+        end=request.end,
+    )
 
 
 def _whole_source(definition: ModelDefinition) -> manifest.Source:

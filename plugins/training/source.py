@@ -1,78 +1,24 @@
-"""Reads records, their labels and what was looked up for them from databases, as the columns that the encoder takes."""
+"""What is done with records that were read: values are looked up for them, and labels withheld from them."""
 
-from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import numpy as np
-import sqlalchemy as sa
 
-from scoring.contract import asof, manifest
+from scoring.contract import asof
 from scoring.contract.clock import epoch_s
 from scoring.contract.encoder import Column, Columns
-from scoring.contract.features import FeatureSchema, FieldType
-from scoring.lookups.database import Engines, reading, table_of
-from scoring.lookups.rows import as_column
+from scoring.contract.features import FeatureSchema
+from scoring.lookups.database import Engines, reading
 from scoring.lookups.table import rows_between
-
-FETCH_ROWS = 10_000
-
-
-def read_columns(
-    engines: Engines,
-    source: manifest.Source,
-    kinds: Mapping[str, FieldType],
-    event_time: str,
-    start: datetime,
-    end: datetime,
-) -> dict[str, Column]:
-    """The source's fields of the events in ``[start, end)``, in no particular order.
-
-    Args:
-        kinds: type of each field of the source.
-
-    Raises:
-        Unavailable: the database cannot be reached.
-        ConfigurationError: the connection, the table or a column is unknown, or of another type.
-    """
-    with reading(engines.get(source.connection), f"source {source.table!r}") as connection:
-        rows = connection.execute(_query(source, kinds, event_time, start, end)).fetchall()
-    values = zip(*rows, strict=True) if rows else ((),) * len(source.columns)
-    return {field: as_column(kinds[field], column) for (field, _), column in zip(source.columns, values, strict=True)}
-
-
-def stream_rows(
-    engines: Engines,
-    source: manifest.Source,
-    kinds: Mapping[str, FieldType],
-    event_time: str,
-    start: datetime,
-    end: datetime,
-) -> Iterator[dict[str, Any]]:
-    """The same events one by one in the order of their time, each a value by field; times as seconds since 1970."""
-    fields = [field for field, _ in source.columns]
-    query = _query(source, kinds, event_time, start, end)
-    ordered = query.order_by(sa.column(dict(source.columns)[event_time])).execution_options(yield_per=FETCH_ROWS)
-    with reading(engines.get(source.connection), f"source {source.table!r}") as connection:
-        for row in connection.execute(ordered):
-            yield dict(zip(fields, row, strict=True))
-
-
-def _query(
-    source: manifest.Source, kinds: Mapping[str, FieldType], event_time: str, start: datetime, end: datetime
-) -> sa.Select[Any]:
-    columns = dict(source.columns)
-    table = table_of(source.table, {column: kinds[field] for field, column in source.columns})
-    moment = table.c[columns[event_time]]
-    selected = [table.c[column] for column in columns.values()]
-    return sa.select(*selected).where(moment >= start, moment < end)
 
 
 def look_up(engines: Engines, schema: FeatureSchema, columns: Columns, rows: int) -> dict[str, Column]:
     """The looked-up columns by ``lookup.field`` as of each event: the join that a worker runs, over whole tables.
 
     Raises:
-        Unavailable, ConfigurationError: as ``read_columns``.
+        Unavailable: a database cannot be reached.
+        ConfigurationError: a connection, table or column is unknown, or of another type.
     """
     found: dict[str, Column] = {}
     types = schema.column_types()
