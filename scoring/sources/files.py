@@ -1,0 +1,90 @@
+"""Sources that are files, Parquet or CSV, on this machine, in an object store or on the web, through fsspec."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import fsspec
+
+from scoring.contract.encoder import Column
+from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
+from scoring.contract.source import Files, Format
+from scoring.lookups.database import Connections
+from scoring.sources.address import storage_options
+from scoring.sources.csv_files import read_csv
+from scoring.sources.deadline import Deadline
+from scoring.sources.parquet_files import read_parquet
+from scoring.sources.port import Pull, together, within
+
+_PATTERN_SIGNS = "*?["
+
+
+class FilesReader:
+    """A ``Reader`` of files.
+
+    Args:
+        connections: the URL of a connection by its name, which holds the store's credentials (``address``).
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def read(self, pull: Pull) -> dict[str, Column]:
+        """The fields of the rows in ``[start, end)``, of all files together (see ``Reader``)."""
+        files = pull.source.origin
+        if not isinstance(files, Files):
+            raise TypeError(f"{pull.what} is not in files")
+        try:
+            return together(pull, list(self._parts(pull, files)))
+        except BatonError:
+            raise
+        except Exception as error:
+            raise _translated(error, pull.what) from error
+
+    def _parts(self, pull: Pull, files: Files) -> Iterator[dict[str, Column]]:
+        deadline = Deadline(pull.what, pull.source.timeout_s)
+        storage, pattern = fsspec.core.url_to_fs(files.url, **self._options(pull.source.connection))
+        for path in _paths(storage, pattern, pull.what):
+            for part in _rows(pull, files, storage, path):
+                deadline.check()
+                yield within(pull, part)
+
+    def _options(self, connection: str) -> Mapping[str, Any]:
+        return storage_options(connection, self._connections(connection)) if connection else {}
+
+
+def _paths(storage: Any, pattern: str, what: str) -> list[str]:
+    if not any(sign in pattern for sign in _PATTERN_SIGNS):
+        return [pattern]
+    found = storage.glob(pattern, detail=True)
+    paths = sorted(path for path, about in found.items() if about.get("type") != "directory")
+    if not paths:
+        raise ConfigurationError(f"{what}: no file matches {pattern!r}; mend the pattern, or put the files there")
+    return paths
+
+
+def _rows(pull: Pull, files: Files, storage: Any, path: str) -> Iterator[dict[str, Column]]:
+    where = f"{pull.what}, file {path!r}"
+    match files.format_of(path):
+        case Format.PARQUET:
+            yield from read_parquet(pull, storage, path, where)
+        case Format.CSV:
+            with storage.open(path, "rb", compression="infer") as file:
+                yield from read_csv(pull, file, files.delimiter, where)
+        case None:
+            raise ConfigurationError(f"{where}: nothing says whether it is Parquet or CSV; state the format")
+
+
+def _translated(error: Exception, what: str) -> BatonError:
+    """What a file system's own error means; of those that may repeat a credential only the kind is told."""
+    match error:
+        case FileNotFoundError():
+            return ConfigurationError(f"{what}: there is no such file; mend its URL, or put the file there")
+        case PermissionError():
+            return ConfigurationError(f"{what}: reading is not allowed; give its connection credentials that may")
+        case ImportError():
+            return ConfigurationError(f"{what}: {error}; install that package beside Baton")
+        case TypeError() | ValueError():
+            return ConfigurationError(f"{what}: its URL or its connection's options are wrong: {type(error).__name__}")
+        case _:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            return Unavailable(f"{what}: cannot be read now: {reason}; retry later")
