@@ -243,6 +243,8 @@ def _files_mistakes(files: Files, what: str) -> Iterator[str]:
 def _api_mistakes(api: Api, what: str) -> Iterator[str]:
     if "://" in api.path or api.path.startswith("//"):
         yield f"{what}: the path is an address; put its host into the connection's URL"
+    if "?" in api.path or "#" in api.path:
+        yield f"{what}: the path has a query; state it as parameters"
     for name, count in Counter(name for name, _ in api.parameters).items():
         if count > 1:
             yield f"{what}: the parameter {name!r} is there {count} times"
