@@ -10,7 +10,8 @@ from scoring.contract.errors import ConfigurationError
 from scoring.contract.source import Api
 from scoring.lookups.database import Connections
 from scoring.sources.address import ApiAddress, api_address
-from scoring.sources.api_client import REAL, ApiClient, Clock
+from scoring.sources.api_client import ApiClient
+from scoring.sources.clock import REAL, Clock
 from scoring.sources.deadline import Deadline
 from scoring.sources.json_values import columns_of, items_at
 from scoring.sources.paging import Answer, first_request, next_request

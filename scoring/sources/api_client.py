@@ -1,8 +1,6 @@
 """Asks an HTTP API for one JSON document at a time: at a limited rate, again after a failure, and never without end."""
 
-import random
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, Self
@@ -15,6 +13,7 @@ from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.source import ApiLimits
 from scoring.sources.address import ApiAddress
 from scoring.sources.bucket import Bucket
+from scoring.sources.clock import REAL, Clock
 from scoring.sources.deadline import Deadline
 from scoring.sources.paging import Request
 
@@ -23,24 +22,6 @@ LONGEST_PAUSE_S = 60.0
 # An API that wants a longer pause than this is left alone until whoever called tries again.
 LONGEST_RETRY_AFTER_S = 300.0
 _LATER = {408, 425, 429}
-
-
-class Clock(msgspec.Struct, frozen=True):
-    """Time and chance, as arguments.
-
-    Attributes:
-        s: monotonic seconds.
-        now: aware, for a Retry-After that is a date.
-        jitter: between 0 and 1.
-    """
-
-    s: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    jitter: Callable[[], float] = random.random
-
-
-REAL = Clock()
 
 
 class Document(msgspec.Struct, frozen=True):

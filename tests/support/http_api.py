@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from scoring.sources.api_client import Clock
+from scoring.sources.clock import Clock
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 
