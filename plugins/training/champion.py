@@ -158,9 +158,9 @@ def _same_fields(manifest: Manifest, definition: ModelDefinition, holdout: Holdo
     }
 
 
-def _origins(sources: Sequence[Source]) -> dict[str, tuple[str, str, str]]:
-    """Connection, table and column by field: a field of the same name may have been another column."""
-    return {field: (source.connection, source.table, column) for source in sources for field, column in source.columns}
+def _origins(sources: Sequence[Source]) -> dict[str, tuple[Source, str]]:
+    """Place and column by field: a field of the same name may have been another column."""
+    return {field: (source.place, column) for source in sources for field, column in source.columns}
 
 
 def _pulled(manifest: Manifest, settings: Settings, holdout: Holdout, same: set[str]) -> Columns:

@@ -161,11 +161,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def place(self) -> "Source":
-        """Where it is, without how people call it and how hard it is asked: equal of two reads of the same."""
+        """Where it is and how it is joined, without what is read of it, its name, and how hard it is asked."""
         origin = self.origin
         if isinstance(origin, Api):
             origin = msgspec.structs.replace(origin, limits=ApiLimits())
-        return msgspec.structs.replace(self, name="", timeout_s=TIMEOUT_S, origin=origin)
+        return msgspec.structs.replace(self, name="", columns=(), timeout_s=TIMEOUT_S, origin=origin)
 
     def as_of(self, kinds: Mapping[str, FieldType]) -> AsOf:
         """The join of a joined source as the one that lookups have.
@@ -280,6 +280,8 @@ def _field_mistakes(sources: Sequence[Source], kinds: Mapping[str, FieldType]) -
     for field in kinds:
         if field not in bases and field not in added:
             yield f"sources: none has the field {field!r}"
+    for field in sorted({*bases, *added} - {*kinds}):
+        yield f"sources: the field {field!r} is not declared"
     for field in sorted({field for field in added if added[field] > 1 or field in bases}):
         yield f"sources: the field {field!r} comes from more than one; leave it to one of them"
     for source in sources:

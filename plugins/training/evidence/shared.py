@@ -39,10 +39,9 @@ def shared_period(
         kinds: the types of its columns.
     """
     then = manifest.snapshot
-    source = definition.manifest_source
-    places = {(each.connection, each.table) for each in manifest.sources}
+    places = {each.place for each in manifest.sources}
     start, end = max(then.start, snapshot.start), min(then.end, snapshot.end)
-    if (source.connection, source.table) not in places or start >= end:
+    if definition.manifest_source.place not in places or start >= end:
         return None
     now = _within(columns, definition.event_time, start, end)
     path = Path(snapshot.path).with_name(f"{then.sha256}.parquet")

@@ -72,7 +72,7 @@ def test_a_source_without_a_name_is_called_by_its_place(described: Source, title
 
 def test_the_place_of_a_source_is_the_same_however_it_is_called_and_however_hard_it_is_asked() -> None:
     api = Api(path="trips", limits=ApiLimits(requests_per_s=1.0))
-    assert source(name="a", timeout_s=5.0).place == source().place
+    assert source(name="a", timeout_s=5.0, columns=()).place == source().place
     assert source(table="", origin=api).place == source(table="", origin=Api(path="trips")).place
     assert source(table="other").place != source().place
 
@@ -121,6 +121,7 @@ def test_sources_that_fit_together_have_no_mistakes() -> None:
         ([source(columns=(("trip_id", "id"),)), FARES], "not their event time 'pickup'"),
         ([source(), source(table="b", columns=COLUMNS[:2]), FARES], "only one has 'miles'"),
         ([source()], "none has the field 'fare'"),
+        ([source(columns=(*COLUMNS, ("tip", "tip")))], "the field 'tip' is not declared"),
         ([source(), FARES, msgspec.structs.replace(FARES, name="b")], "the field 'fare' comes from more than one"),
         (
             [source(), msgspec.structs.replace(FARES, join=Join(match=(("trip", "ride"),)))],
