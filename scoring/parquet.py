@@ -2,10 +2,10 @@
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -32,10 +32,15 @@ def write_columns(
     """
     arrays = {name: _to_arrow(column, kinds[name]) for name, column in columns.items()}
     table = pa.table(arrays).sort_by([(name, "ascending") for name in order])
+    write_in_one_step(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def write_in_one_step(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Make a file of what ``write`` writes, durable, read-only, and there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _partial(path) as partial:
         with partial.open("wb") as file:
-            pq.write_table(table, file, compression="zstd")
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         partial.chmod(0o444)
