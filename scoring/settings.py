@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     scoring_python: Path | None = None
     """Python of an environment that has only the scoring side; candidates are loaded in it before they are judged."""
     connections: dict[str, str] = Field(default_factory=dict)
-    """SQLAlchemy URLs of databases by connection name: BATON_CONNECTIONS__<NAME>."""
+    """URLs by connection name, BATON_CONNECTIONS__<NAME>: SQLAlchemy's of a database, an API's, an object store's."""
     deployment: str = Field(default="default", pattern=r"^[a-z][a-z0-9_-]*$")
     """Name of the set of workers that share a consumer group."""
     slot: int = Field(default=0, ge=0)
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
         return self.models
 
     def need_connection(self, name: str) -> str:
-        """The SQLAlchemy URL of the connection ``name``.
+        """The URL of the connection ``name``.
 
         Raises:
             ConfigurationError: there is no such connection.
@@ -194,7 +194,7 @@ class Settings(BaseSettings):
         url = self.connections.get(name.lower())
         if url is None:
             variable = f"BATON_CONNECTIONS__{name.upper()}"
-            raise ConfigurationError(f"connection {name!r} is unknown; set {variable} to its SQLAlchemy URL")
+            raise ConfigurationError(f"connection {name!r} is unknown; set {variable} to its URL")
         return url
 
     def check_worker(self, *also: Callable[[], object]) -> None:

@@ -3,9 +3,11 @@
 ``https://TOKEN@api.example.org/v1`` sends a bearer token, ``https://USER:PASSWORD@api.example.org/v1`` is basic
 authentication. ``s3://KEY:SECRET@?endpoint_url=https%3A%2F%2Fminio.example.org`` gives a store's credentials, and
 further options of its fsspec file system; a value that is JSON is read as such. All parts are percent-encoded.
+Files on a web server take the forms of an API.
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -33,6 +35,16 @@ class ApiAddress(msgspec.Struct, frozen=True):
     user: str | None = None
     password: str | None = None
 
+    @property
+    def authorization(self) -> Mapping[str, str]:
+        """The header that lets us in (RFC 6750, RFC 7617); none where nothing is needed."""
+        if self.token is not None:
+            return {"authorization": f"Bearer {self.token}"}
+        if self.user is None:
+            return {}
+        pair = b64encode(f"{self.user}:{self.password or ''}".encode()).decode()
+        return {"authorization": f"Basic {pair}"}
+
     def __repr__(self) -> str:
         return f"ApiAddress({self.base!r})"
 
@@ -59,13 +71,20 @@ def api_address(connection: str, url: str) -> ApiAddress:
     return ApiAddress(base, token=user)
 
 
-def storage_options(connection: str, url: str) -> Mapping[str, Any]:
+def storage_options(connection: str, url: str, place: str) -> Mapping[str, Any]:
     """The options of an fsspec file system in a connection's URL.
 
+    Args:
+        place: the URL of the files.
+
     Raises:
-        ConfigurationError: it is no URL.
+        ConfigurationError: it is no URL, or that of another web server than the files are on.
     """
     parts = _split(connection, url)
+    if parts.scheme in {"http", "https"}:
+        if not place.startswith(f"{parts.scheme}://") or urlsplit(place).netloc != parts.netloc.rpartition("@")[2]:
+            raise ConfigurationError(f"connection {connection!r}: it leads to another host than the files are on")
+        return {"client_kwargs": {"headers": api_address(connection, url).authorization}}
     names = _CREDENTIALS.get(parts.scheme, _USUAL_CREDENTIALS)
     credentials = zip(names, _credentials(parts), strict=True)
     options = {name: value for name, value in credentials if value}

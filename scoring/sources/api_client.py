@@ -1,6 +1,5 @@
 """Asks an HTTP API for one JSON document at a time: at a limited rate, again after a failure, and never without end."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, Self
@@ -21,6 +20,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 # An API that wants a longer pause than this is left alone until whoever called tries again.
 LONGEST_RETRY_AFTER_S = 300.0
+_HEADERS = {"accept": "application/json", "user-agent": "baton"}
 _LATER = {408, 425, 429}
 
 
@@ -64,7 +64,7 @@ class ApiClient:
         self._deadline = deadline
         self._clock = clock
         self._bucket = Bucket(limits.requests_per_s, clock_s=clock.s, sleep=self._pause)
-        self._client = httpx.Client(headers=_headers(address), auth=_basic(address), follow_redirects=False)
+        self._client = httpx.Client(headers={**_HEADERS, **address.authorization}, follow_redirects=False)
 
     def __enter__(self) -> Self:
         return self
@@ -164,15 +164,6 @@ class ApiClient:
             if "json" in response.headers.get("content-type", "json"):  # cut short, most likely
                 raise _Again("the API answers with broken JSON") from error
             raise ConfigurationError(f"{self._what}: the API does not answer in JSON; check its path") from error
-
-
-def _headers(address: ApiAddress) -> Mapping[str, str]:
-    accept = {"accept": "application/json", "user-agent": "baton"}
-    return accept if address.token is None else {**accept, "authorization": f"Bearer {address.token}"}
-
-
-def _basic(address: ApiAddress) -> httpx.BasicAuth | None:
-    return None if address.user is None else httpx.BasicAuth(address.user, address.password or "")
 
 
 def _seconds(text: str, now: datetime) -> float:

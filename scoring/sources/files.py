@@ -1,6 +1,7 @@
 """Sources that are files, Parquet or CSV, on this machine, in an object store or on the web, through fsspec."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fsspec
@@ -33,27 +34,30 @@ class FilesReader:
         files = pull.source.origin
         if not isinstance(files, Files):
             raise TypeError(f"{pull.what} is not in files")
-        try:
-            return together(pull, list(self._parts(pull, files)))
-        except BatonError:
-            raise
-        except Exception as error:
-            raise _translated(error, pull.what) from error
+        return together(pull, list(self._parts(pull, files)))
 
     def _parts(self, pull: Pull, files: Files) -> Iterator[dict[str, Column]]:
         deadline = Deadline(pull.what, pull.source.timeout_s)
-        storage, pattern = fsspec.core.url_to_fs(files.url, **self._options(pull.source.connection))
-        for path in _paths(storage, pattern, pull.what):
-            for part in _rows(pull, files, storage, path):
-                deadline.check()
-                yield within(pull, part)
+        with _reading(pull.what):
+            storage, paths = self._open(pull, files)
+        for path in paths:
+            with _reading(f"{pull.what}, file {path!r}"):
+                for part in _rows(pull, files, storage, path):
+                    deadline.check()
+                    yield within(pull, part)
 
-    def _options(self, connection: str) -> Mapping[str, Any]:
-        return storage_options(connection, self._connections(connection)) if connection else {}
+    def _open(self, pull: Pull, files: Files) -> tuple[Any, list[str]]:
+        """The file system, with nothing in its memory from reads before, and the paths of the files there."""
+        name = pull.source.connection
+        options = storage_options(name, self._connections(name), files.url) if name else {}
+        storage, pattern = fsspec.core.url_to_fs(files.url, skip_instance_cache=True, **options)
+        return storage, _paths(storage, pattern, pull.what)
 
 
 def _paths(storage: Any, pattern: str, what: str) -> list[str]:
     if not any(sign in pattern for sign in _PATTERN_SIGNS):
+        if storage.info(pattern).get("type") == "directory":
+            raise ConfigurationError(f"{what}: {pattern!r} is a folder; end its URL with a pattern, such as /*.parquet")
         return [pattern]
     found = storage.glob(pattern, detail=True)
     paths = sorted(path for path, about in found.items() if about.get("type") != "directory")
@@ -72,6 +76,17 @@ def _rows(pull: Pull, files: Files, storage: Any, path: str) -> Iterator[dict[st
                 yield from read_csv(pull, file, files.delimiter, where)
         case None:
             raise ConfigurationError(f"{where}: nothing says whether it is Parquet or CSV; state the format")
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """A file system's errors become Baton's."""
+    try:
+        yield
+    except BatonError:
+        raise
+    except Exception as error:
+        raise _translated(error, what) from error
 
 
 def _translated(error: Exception, what: str) -> BatonError:

@@ -100,8 +100,8 @@ def _follow(path: str | None, answer: Answer, what: str) -> Request | None:
         raise ConfigurationError(f"{what}: the address of its next page is none") from error
     if _origin(url) != _origin(here) or url.userinfo:
         raise ConfigurationError(
-            f"{what}: its next page would be at {url.host!r}, another place than {here.host!r}; what lets us in here "
-            "is not sent there"
+            f"{what}: its next page would be at {_told(url)}, another place than {_told(here)}; only "
+            "this one is trusted"
         )
     return _onwards(Request(url), answer, what)
 
@@ -114,6 +114,10 @@ def _onwards(request: Request, answer: Answer, what: str) -> Request:
 
 def _address(request: Request) -> httpx.URL:
     return request.url if request.parameters is None else request.url.copy_merge_params(dict(request.parameters))
+
+
+def _told(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode()}"  # without a user
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:

@@ -82,7 +82,7 @@ def test_what_is_missing_is_named(need: str) -> None:
 
 
 def test_an_unknown_connection_is_named_with_its_variable() -> None:
-    with pytest.raises(ConfigurationError, match="set BATON_CONNECTIONS__WAREHOUSE to its SQLAlchemy URL"):
+    with pytest.raises(ConfigurationError, match="set BATON_CONNECTIONS__WAREHOUSE to its URL"):
         read_settings().need_connection("warehouse")
 
 

@@ -37,6 +37,16 @@ def test_an_address_does_not_show_its_secrets() -> None:
 
 
 def test_a_store_has_credentials_and_options_of_every_type() -> None:
-    found = storage_options("lake", "s3://AKIA:a%2Fb@?anon=false&endpoint_url=http%3A%2F%2Fminio%3A9000&retries=3")
+    found = storage_options(
+        "lake", "s3://AKIA:a%2Fb@?anon=false&endpoint_url=http%3A%2F%2Fminio%3A9000&retries=3", "s3://b/*"
+    )
     expected = {"key": "AKIA", "secret": "a/b", "anon": False, "endpoint_url": "http://minio:9000", "retries": 3}
     assert found == expected
+
+
+def test_a_web_server_gets_the_credentials_for_its_own_files_only() -> None:
+    found = storage_options("web", "https://ada:pw@files.example.org/", "https://files.example.org/a.csv")
+    assert found == {"client_kwargs": {"headers": {"authorization": "Basic YWRhOnB3"}}}
+    for place in ("https://evil.example.org/a.csv", "http://files.example.org/a.csv", "s3://files.example.org/a.csv"):
+        with pytest.raises(ConfigurationError, match="it leads to another host than the files are on"):
+            storage_options("web", "https://ada:pw@files.example.org/", place)

@@ -67,9 +67,15 @@ def test_files_in_memory_are_read_as_any_other(tmp_path: Path) -> None:
 
 
 def test_a_file_behind_a_web_server_is_read_as_any_other(tmp_path: Path) -> None:
+    sent: list[str | None] = []
+
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments, directory=str(tmp_path))
+
+        def do_GET(self) -> None:
+            sent.append(self.headers["authorization"])
+            super().do_GET()
 
         def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
             pass
@@ -79,6 +85,10 @@ def test_a_file_behind_a_web_server_is_read_as_any_other(tmp_path: Path) -> None
         Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         assert read(files(f"{url}/trips.csv.gz")) == expected(trips())
+        assert sent == [None]
+        web = {"web": url.replace("://", "://t0ken@")}
+        assert read(files(f"{url}/trips.csv.gz", connection="web"), web) == expected(trips())
+        assert set(sent[1:]) == {"Bearer t0ken"}
         with pytest.raises(ConfigurationError, match="there is no such file"):
             read(files(f"{url}/none.csv"))
         server.shutdown()
@@ -227,6 +237,7 @@ def test_the_options_of_a_store_come_from_the_connection_and_stay_out_of_message
         ("s3://lake/a.parquet", "s3fs.*; install that package beside Baton"),
         ("nowhere://lake/a.parquet", "its URL or its connection's options are wrong"),
         ("/none/a.parquet", "there is no such file; mend its URL"),
+        ("file:///tmp", "'/tmp' is a folder; end its URL with a pattern"),
     ],
 )
 def test_a_place_that_cannot_be_reached_is_an_error(url: str, told: str) -> None:
