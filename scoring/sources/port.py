@@ -1,7 +1,6 @@
 """What is read of a source, and what comes back: all that a caller of the adapters has to know."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -81,8 +80,3 @@ def _joined(kind: FieldType, parts: list[Column]) -> Column:
     if kind is FieldType.STRING:
         return [word for part in parts for word in part]
     return np.concatenate([np.zeros(0), *(np.asarray(part, dtype=np.float64) for part in parts)])
-
-
-def interval(start: datetime, end: datetime) -> str:
-    """An interval as messages have it."""
-    return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"

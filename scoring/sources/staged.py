@@ -175,7 +175,7 @@ class Staging:
         """Files that are there already are replaced all the same: they may be the damaged ones."""
         with self._writing() as folder:
             rows = folder / "rows.parquet"
-            _write_rows(rows, pull, columns)
+            write_rows(rows, pull, columns)
             record = Record(
                 key=key,
                 source=pull.source.title,
@@ -204,7 +204,7 @@ class Staging:
             yield Path(folder)
 
 
-def _write_rows(path: Path, pull: Pull, columns: Columns) -> None:
+def write_rows(path: Path, pull: Pull, columns: Columns) -> None:
     """Rows by their time and then by all columns, columns by their names."""
     names = sorted(columns)
     order = sorted(names, key=lambda name: name != pull.event_time)

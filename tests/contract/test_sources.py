@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
+import sqlalchemy as sa
 
 from scoring.contract.clock import rfc3339
-from scoring.contract.errors import ConfigurationError
+from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.source import Api, Offset, Paging, Source
 from scoring.sources.open import Sources
 from scoring.sources.port import Pull
@@ -119,6 +120,17 @@ def test_a_column_of_another_type_is_an_error_for_a_person(kind: str, make: Call
     columns = tuple((field, "city" if field == "miles" else column) for field, column in COLUMNS)
     with pytest.raises(ConfigurationError):
         reader.read(pull_of(msgspec.structs.replace(source, columns=columns)))
+
+
+def test_a_database_stops_a_read_that_takes_longer_than_its_timeout(make_postgres_database: MakeDatabase) -> None:
+    url = make_postgres_database()
+    fill_table(url, trips())
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE VIEW slow AS SELECT trips.* FROM trips, pg_sleep(30)"))
+    engine.dispose()
+    with Sources({"warehouse": url}.__getitem__) as reader, pytest.raises(Unavailable, match="statement timeout"):
+        reader.read(pull_of(table(table="slow", timeout_s=0.2)))
 
 
 def test_the_same_rows_are_the_same_file_whatever_kept_them_and_in_whatever_order(

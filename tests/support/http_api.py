@@ -170,6 +170,16 @@ def hang_up(handler: Handler) -> None:
     handler.close_connection = True
 
 
+def dawdle(handler: Handler) -> None:
+    """Lets two hours pass in the middle of the body."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "4")
+    handler.end_headers()
+    handler.wfile.write(b"[ ")
+    handler.of.clock.s += 7200.0
+    handler.wfile.write(b" ]")
+
+
 def cut(handler: Handler) -> None:
     """Closes the connection in the middle of the body."""
     handler.send_response(200)

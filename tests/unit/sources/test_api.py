@@ -10,7 +10,7 @@ from scoring.contract.clock import rfc3339
 from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
 from scoring.contract.source import Api, ApiLimits, Cursor, NextLink, Offset, PageNumber, Paging, Source
 from scoring.sources.api import ApiReader
-from tests.support.http_api import NOW, HttpApi, body, cut, hang_up, status
+from tests.support.http_api import NOW, HttpApi, body, cut, dawdle, hang_up, status
 from tests.support.trips import COLUMNS, END, START, Trip, by_id, expected, pull_of, trips
 
 WAYS: dict[str, Paging | None] = {
@@ -160,6 +160,11 @@ def test_the_whole_read_ends_with_its_timeout() -> None:
     with HttpApi([as_item(row) for row in trips()], "link").served() as api:
         refused(api, source(WAYS["link"], timeout_s=2.0, limits={"requests_per_s": 1.0}), Unavailable)
         assert len(api.asked) == 2
+
+
+def test_an_answer_that_does_not_end_within_the_timeout_is_not_waited_for(served: HttpApi) -> None:
+    served.faults = {1: dawdle}
+    assert "not read within its 3600 s; retry later" in refused(served, source(), Unavailable)
 
 
 @pytest.mark.parametrize(("status_code", "told"), [(404, "check path and parameters"), (302, "give its connection")])

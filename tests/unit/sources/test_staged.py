@@ -1,22 +1,26 @@
+import math
 import os
 import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Barrier
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scoring.contract.encoder import Column
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FieldType
 from scoring.contract.source import Api, ApiLimits, Source
 from scoring.sources.port import Pull
-from scoring.sources.staged import Difference, StagedDamaged, Staging, compare, key_of
+from scoring.sources.staged import Difference, StagedDamaged, Staging, compare, key_of, write_rows
 from tests.support.http_api import NOW, SteppedClock
 from tests.support.trips import COLUMNS, END, KINDS, START, files, pull_of, table
 
@@ -220,3 +224,25 @@ def test_missing_values_are_equal_to_each_other() -> None:
     one: dict[str, Column] = {"a": np.array([np.nan, 1.0]), "b": [None, "x"]}
     other: dict[str, Column] = {"a": np.array([1.0, -np.nan]), "b": ["x", None]}
     assert compare(one, other) == Difference(0, 0)
+
+
+ROW = st.tuples(
+    st.sampled_from([0.0, -0.0, 1.0, math.nan]), st.sampled_from([None, "", "a"]), st.sampled_from([0.0, -0.0])
+)
+
+
+@given(rows=st.lists(ROW, min_size=1, max_size=12), data=st.data())
+def test_any_order_of_any_rows_comes_to_the_same_bytes(
+    rows: list[tuple[float, str | None, float]], data: st.DataObject
+) -> None:
+    kinds = {"a": FieldType.NUMBER, "b": FieldType.STRING, "c": FieldType.NUMBER}
+    pull = pull_of(table(columns=tuple((name, name) for name in kinds)), kinds=kinds, event_time=None)
+
+    def content(order: list[tuple[float, str | None, float]]) -> bytes:
+        first, second, third = zip(*order, strict=True)
+        columns: dict[str, Column] = {"a": np.array(first), "b": list(second), "c": np.array(third)}
+        with TemporaryDirectory() as folder:
+            write_rows(Path(folder) / "rows.parquet", pull, columns)
+            return (Path(folder) / "rows.parquet").read_bytes()
+
+    assert content(rows) == content(data.draw(st.permutations(rows)))
