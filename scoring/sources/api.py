@@ -1,13 +1,14 @@
 """Sources that are HTTP APIs which answer in JSON, page by page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import httpx
 
 from scoring.contract.clock import rfc3339
 from scoring.contract.encoder import Column
 from scoring.contract.errors import ConfigurationError
-from scoring.contract.source import Api
+from scoring.contract.source import Api, Offset, PageNumber, Paging
 from scoring.lookups.database import Connections
 from scoring.sources.address import ApiAddress, api_address
 from scoring.sources.api_client import ApiClient
@@ -43,20 +44,30 @@ class ApiReader:
 def _pages(pull: Pull, api: Api, address: ApiAddress, client: ApiClient) -> Iterator[dict[str, Column]]:
     request = first_request(api.paging, _url(pull, address, api), _parameters(pull, api))
     left_bytes = api.limits.maximum_bytes
+    before: Sequence[Any] = ()
     for page in range(1, api.limits.maximum_pages + 1):
         what = f"{pull.what}, page {page}"
         document = client.get(request, left_bytes)
         left_bytes -= document.size_bytes
         items = items_at(document.content, api.items, what)
+        _require_progress(api.paging, before, items, what)
         yield columns_of(pull, items, what)
         following = next_request(api.paging, Answer(request, document.content, document.link, len(items)), what)
         if following is None:
             return
-        request = following
+        request, before = following, items
     raise ConfigurationError(
         f"{pull.what}: it has more than {api.limits.maximum_pages:,} pages; pull a shorter interval, or raise "
         "maximum_pages"
     )
+
+
+def _require_progress(paging: Paging | None, before: Sequence[Any], items: Sequence[Any], what: str) -> None:
+    """An API that does not know the parameter gives its first page for ever."""
+    if items and items == before and isinstance(paging, PageNumber | Offset):
+        raise ConfigurationError(
+            f"{what}: its items are those of the page before; check that its parameter is {paging.parameter!r}"
+        )
 
 
 def _url(pull: Pull, address: ApiAddress, api: Api) -> httpx.URL:

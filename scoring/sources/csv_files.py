@@ -15,7 +15,7 @@ BLOCK_BYTES = 8 * 2**20
 
 
 def read_csv(pull: Pull, file: Any, delimiter: str, where: str) -> Iterator[dict[str, Column]]:
-    """The fields of all rows of a file, block by block.
+    """The fields of all rows of a file, block by block. Messages count rows from 1, without the line of names.
 
     Args:
         file: open for reading bytes.

@@ -58,6 +58,7 @@ def next_request(paging: Paging | None, answer: Answer, what: str) -> Request | 
     """
     match paging:
         case None:
+            _require_no_more(answer, what)
             return None
         case NextLink(path=path):
             return _follow(path, answer, what)
@@ -67,6 +68,12 @@ def next_request(paging: Paging | None, answer: Answer, what: str) -> Request | 
             return _count(name, 1, answer)
         case Offset(parameter=name):
             return _count(name, answer.items, answer)
+
+
+def _require_no_more(answer: Answer, what: str) -> None:
+    """Half of an answer is no answer."""
+    if answer.link:
+        raise ConfigurationError(f"{what}: its Link header names a next page; state the paging, NextLink()")
 
 
 def _count(name: str, step: int, answer: Answer) -> Request | None:

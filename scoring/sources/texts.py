@@ -1,6 +1,7 @@
 """Text as columns of declared types: what a CSV file holds, and times that a Parquet file holds as text."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -37,11 +38,18 @@ def from_text(texts: Any, kind: FieldType, what: str, first_row: int) -> Column:
         return list(texts.to_pylist())
     stripped = pc.utf8_trim_whitespace(texts)
     filled = pc.if_else(pc.equal(stripped, ""), pa.scalar(None, pa.string()), stripped)
-    try:
-        found = _AT_ONCE[kind](filled)
-    except pa.ArrowInvalid:
+    found = _at_once(filled, kind)
+    if found is None:
         found = _one_by_one(filled.to_pylist(), kind, what, first_row)
     return np.where(np.isinf(found), np.nan, found)
+
+
+def _at_once(texts: Any, kind: FieldType) -> Floats | None:
+    """None where the texts are not all of one form that Arrow reads."""
+    for form in _AT_ONCE[kind]:
+        with suppress(pa.ArrowInvalid):
+            return form(texts)
+    return None
 
 
 def _numbers(texts: Any) -> Floats:
@@ -56,10 +64,10 @@ def _times(texts: Any) -> Floats:
     return _numbers(pc.cast(texts, pa.timestamp("us", tz="UTC")).cast(pa.int64())) / _ONE_US
 
 
-_AT_ONCE: Mapping[FieldType, Callable[[Any], Floats]] = {
-    FieldType.NUMBER: _numbers,
-    FieldType.BOOLEAN: _booleans,
-    FieldType.TIME: _times,
+_AT_ONCE: Mapping[FieldType, tuple[Callable[[Any], Floats], ...]] = {
+    FieldType.NUMBER: (_numbers,),
+    FieldType.BOOLEAN: (_booleans,),
+    FieldType.TIME: (_times, _numbers),
 }
 
 

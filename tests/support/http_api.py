@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -63,6 +63,7 @@ class HttpApi:
         self.next_host = ""
         self.asked: list[str] = []
         self.url = ""
+        self.ending = Event()
         self._free_at_s = 0.0
 
     @contextmanager
@@ -80,6 +81,7 @@ class HttpApi:
             try:
                 yield self
             finally:
+                self.ending.set()
                 server.shutdown()
                 thread.join()
 
@@ -124,6 +126,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one request after the other."""
 
     of: HttpApi
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         """Count it, and answer, or do what the fault says."""
@@ -178,6 +181,12 @@ def dawdle(handler: Handler) -> None:
     handler.wfile.write(b"[ ")
     handler.of.clock.s += 7200.0
     handler.wfile.write(b" ]")
+
+
+def stall(handler: Handler) -> None:
+    """Says nothing until the server ends."""
+    handler.of.ending.wait(60)
+    handler.close_connection = True
 
 
 def cut(handler: Handler) -> None:

@@ -10,7 +10,7 @@ from scoring.contract.clock import rfc3339
 from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
 from scoring.contract.source import Api, ApiLimits, Cursor, NextLink, Offset, PageNumber, Paging, Source
 from scoring.sources.api import ApiReader
-from tests.support.http_api import NOW, HttpApi, body, cut, dawdle, hang_up, status
+from tests.support.http_api import NOW, HttpApi, body, cut, dawdle, hang_up, stall, status
 from tests.support.trips import COLUMNS, END, START, Trip, by_id, expected, pull_of, trips
 
 WAYS: dict[str, Paging | None] = {
@@ -118,6 +118,12 @@ def test_an_api_that_keeps_failing_may_be_there_later(served: HttpApi) -> None:
     )
 
 
+def test_an_api_that_says_nothing_is_not_waited_for(served: HttpApi) -> None:
+    served.faults = {1: stall, 2: stall}
+    told = refused(served, source(limits={"attempts": 2, "request_timeout_s": 0.05}), Unavailable)
+    assert "the connection failed (ReadTimeout), asked 2 times; retry later" in told
+
+
 def test_an_api_that_is_not_there_may_be_there_later() -> None:
     reader = ApiReader({"crm": "http://127.0.0.1:9"}.__getitem__, HttpApi([]).clock.clock)
     with pytest.raises(Unavailable, match=r"the connection failed \(ConnectError\), asked 6 times; retry later"):
@@ -198,6 +204,16 @@ def test_an_api_that_leads_in_a_circle_is_told(served: HttpApi) -> None:
     assert "page 2: its next page would be the same one again" in refused(
         served, source(Cursor(path="after", parameter="after"))
     )
+
+
+def test_an_api_that_does_not_know_the_parameter_is_told_instead_of_its_first_page_for_ever(served: HttpApi) -> None:
+    told = refused(served, source(PageNumber(parameter="seite")))
+    assert "page 2: its items are those of the page before; check that its parameter is 'seite'" in told
+
+
+def test_an_api_with_more_pages_than_the_source_knows_of_is_told() -> None:
+    with HttpApi([as_item(row) for row in trips()], "link").served() as api:
+        assert "page 1: its Link header names a next page; state the paging, NextLink()" in refused(api, source())
 
 
 def test_an_answer_without_end_is_cut_off_by_pages_and_by_bytes() -> None:
