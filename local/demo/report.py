@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 
 from local.demo.summary import Facts, Summary
-from local.demo.svg import Plot, Point, ticks
+from training.svg import Plot, Point, ticks
 
 _FOLDER = Path(__file__).parent
 

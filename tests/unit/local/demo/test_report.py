@@ -16,7 +16,7 @@ from local.demo.summary import (
     Version,
     VersionQuality,
 )
-from local.demo.svg import Plot, ticks
+from training.svg import Plot, ticks
 
 START_S = 1_700_000_000
 
