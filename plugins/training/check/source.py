@@ -1,0 +1,206 @@
+"""The source as the database has it: whether what is declared is there, and from when to when its rows are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from scoring.contract.clock import from_epoch_s, rfc3339
+from scoring.contract.features import FieldType
+from scoring.lookups.database import Engines, Moment, reading
+from training.check.findings import Finding, Level, Section
+from training.check.outline import Outline
+from training.definition import ModelDefinition
+
+_SOME = 200
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a table says of itself.
+
+    Attributes:
+        keys: different keys.
+        ahead: rows whose event lies in the future.
+        first, last: events, the last one that is not ahead.
+    """
+
+    rows: int
+    keys: int
+    without_time: int
+    without_key: int
+    ahead: int
+    first: datetime | None
+    last: datetime | None
+
+
+class Source:
+    """The source of a definition, to be asked.
+
+    Args:
+        now: what counts as the future.
+    """
+
+    def __init__(self, definition: ModelDefinition, engines: Engines, outline: Outline, now: datetime) -> None:
+        self._definition = definition
+        self._engine = engines.get(definition.source.connection)
+        self._outline = outline
+        self._now = now
+        self._what = f"source {definition.source.table!r}"
+
+    def missing(self) -> list[Finding]:
+        """The table or the columns that are not there."""
+        schema, _, table = self._definition.source.table.rpartition(".")
+        try:
+            with reading(self._engine, self._what) as connection:
+                found = sa.inspect(connection).get_columns(table, schema or None)
+        except exc.NoSuchTableError:
+            return [self._no_table(table, schema or None)]
+        names = [str(column["name"]) for column in found]
+        return [self._no_column(field, column, names) for field, column in self._wanted() if column not in names]
+
+    def facts(self) -> Facts:
+        """Counts and times.
+
+        Raises:
+            Unavailable: the database cannot be read now.
+            ConfigurationError: it refuses the query.
+        """
+        moment, key = self._column(self._definition.event_time, FieldType.TIME), self._column(self._definition.key)
+        past = moment <= self._now
+        query = sa.select(
+            sa.func.count(),
+            sa.func.count(sa.distinct(key)),
+            sa.func.count(moment),
+            sa.func.count(key),
+            sa.func.count(sa.case((moment > self._now, 1))),
+            sa.func.min(moment, type_=Moment()),
+            sa.func.max(sa.case((past, moment)), type_=Moment()),
+        ).select_from(self._table())
+        with reading(self._engine, self._what) as connection:
+            rows, keys, timed, keyed, ahead, first, last = connection.execute(query).one()
+        return Facts(
+            rows=rows,
+            keys=keys,
+            without_time=rows - timed,
+            without_key=rows - keyed,
+            ahead=ahead,
+            first=None if first is None else from_epoch_s(first),
+            last=None if last is None else from_epoch_s(last),
+        )
+
+    def findings(self, facts: Facts) -> Iterator[Finding]:
+        """What the facts say, and how times are written."""
+        key, event_time = self._definition.key, self._definition.event_time
+        if facts.rows == 0:
+            yield self._error(None, f"table {self._definition.source.table!r} is empty", "fill it first")
+            return
+        doubled = facts.rows - facts.without_key - facts.keys
+        if doubled:
+            told = f"{doubled:,} of {facts.rows:,} rows have a key {key!r} that another row has too"
+            yield self._error(key, told, "choose a key that names one event, or take the copies out in a view")
+        if facts.without_key:
+            told = f"{facts.without_key:,} of {facts.rows:,} rows have no key {key!r}"
+            yield self._warning(key, told, "such records become dead letters; leave them out in a view")
+        if facts.without_time:
+            told = (
+                f"{facts.without_time:,} of {facts.rows:,} rows have no event time {event_time!r}: they are never read"
+            )
+            yield self._warning(event_time, told, "fill it in a view, or choose another event time")
+        if facts.ahead:
+            told = f"{facts.ahead:,} of {facts.rows:,} events lie after now ({rfc3339(self._now)}) by {event_time!r}"
+            yield self._warning(event_time, told, "is it local time that is read as UTC, or a plan and no event?")
+        yield from self._written()
+
+    def _written(self) -> Iterator[Finding]:
+        """How the times stand in the database: a time without an offset is read as UTC."""
+        times = [field.name for field in self._definition.fields if field.type is FieldType.TIME]
+        for name in times:
+            kind = self._reflected().get(self._definition.source.column(name))
+            if isinstance(kind, sa.DateTime) and not kind.timezone and self._engine.dialect.name != "sqlite":
+                told = f"the times of {name!r} are stored without a time zone, and are read as UTC"
+                yield self._warning(name, told, "where they are local times, convert them in a view")
+            elif self._engine.dialect.name == "sqlite":
+                yield from self._as_text(name)
+
+    def _as_text(self, name: str) -> Iterator[Finding]:
+        """SQLite keeps times as text, and compares them as text."""
+        column = self._column(name)
+        query = sa.select(column).select_from(self._table()).where(column.is_not(None)).limit(_SOME)
+        with reading(self._engine, self._what) as connection:
+            values = [row[0] for row in connection.execute(query)]
+        strange = next((value for value in values if not _as_stored(value)), None)
+        if strange is not None:
+            told = f"{name!r} holds {strange!r}: SQLite compares times as text, so all must read as 2024-01-31 15:04:05"
+            yield self._error(name, told, "write the times in that form, without an offset and in UTC")
+
+    def _wanted(self) -> list[tuple[str, str]]:
+        names = dict.fromkeys([*(each.name for each in self._definition.fields), self._definition.label.column])
+        return [(name, self._definition.source.column(name)) for name in names]
+
+    def _reflected(self) -> Mapping[str, Any]:
+        schema, _, table = self._definition.source.table.rpartition(".")
+        found = sa.inspect(self._engine).get_columns(table, schema or None)
+        return {str(column["name"]): column["type"] for column in found}
+
+    def _table(self) -> sa.TableClause:
+        schema, _, table = self._definition.source.table.rpartition(".")
+        return sa.table(table, schema=schema or None)
+
+    def _column(self, field: str, kind: FieldType | None = None) -> sa.ColumnClause[Any]:
+        return sa.column(self._definition.source.column(field), Moment() if kind is FieldType.TIME else None)
+
+    def _no_table(self, table: str, schema: str | None) -> Finding:
+        inspected = sa.inspect(self._engine)
+        names = [*inspected.get_table_names(schema), *inspected.get_view_names(schema)]
+        told = f"connection {self._definition.source.connection!r} has no table {self._definition.source.table!r}"
+        return msgspec.structs.replace(
+            self._error(None, told, _closest(table, names)), line=self._outline.line_of("source", "table")
+        )
+
+    def _no_column(self, field: str, column: str, names: Sequence[str]) -> Finding:
+        told = f"table {self._definition.source.table!r} has no column {column!r}"
+        return self._error(field, told, _closest(column, names))
+
+    def _error(self, about: str | None, sentence: str, remedy: str) -> Finding:
+        return self._found(Level.ERROR, about, sentence, remedy)
+
+    def _warning(self, about: str | None, sentence: str, remedy: str) -> Finding:
+        return self._found(Level.WARNING, about, sentence, remedy)
+
+    def _found(self, level: Level, about: str | None, sentence: str, remedy: str) -> Finding:
+        line = self._outline.line_of("source") if about is None else self._outline.line_of_column(about)
+        return Finding(
+            section=Section.SOURCE,
+            level=level,
+            about=about,
+            sentence=sentence,
+            remedy=remedy,
+            file=self._outline.file,
+            line=line,
+        )
+
+
+def end_of(last: datetime, now: datetime) -> datetime:
+    """The end of an interval that holds the last event: the midnight after it in UTC, or now."""
+    midnight = last.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return max(min(midnight, now), last + timedelta(microseconds=1))
+
+
+def _as_stored(value: object) -> bool:
+    if not isinstance(value, str) or "T" in value:
+        return False
+    try:
+        return datetime.fromisoformat(value).tzinfo is None
+    except ValueError:
+        return False
+
+
+def _closest(name: str, names: Sequence[str]) -> str:
+    near = get_close_matches(name, names, 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"there are: {', '.join(sorted(names)[:20])}" if names else "there is none at all"
