@@ -109,9 +109,9 @@ class _OfData(msgspec.Struct, frozen=True):
     def _whole(self, answer: Checked, sampled: Sampled, done: Rehearsed, scored: Scored | None) -> Checked:
         """The answer with the numbers of the steps, and with what stopped them where nothing else says it."""
         answer = _with(answer, scored.findings if scored else ())
-        if done.stopped is not None and answer.fine:
+        if done.stopped is not None:
             found = self._finding(done.stopped.section, done.stopped.sentence, done.stopped.about or "source")
-            answer = _with(answer, [found])
+            answer = _with(answer, [found if answer.fine else _because(found)])
         if done.trained is not None:
             rows = {"training_rows": done.trained.training_rows, "holdout_rows": done.trained.holdout_rows}
             sampled = msgspec.structs.replace(sampled, **rows)
@@ -125,6 +125,11 @@ class _OfData(msgspec.Struct, frozen=True):
     def _finding(self, section: Section, sentence: str, keyword: str, *texts: str) -> Finding:
         line = self.outline.line_of(keyword, *texts)
         return Finding(section=section, level=Level.ERROR, sentence=sentence, file=self.outline.file, line=line)
+
+
+def _because(found: Finding) -> Finding:
+    """What stopped the steps, where other findings say why already."""
+    return msgspec.structs.replace(found, level=Level.NOTE, sentence=f"it went no further: {found.sentence}")
 
 
 def _settings(settings: Settings, url: str, scratch: Path) -> Settings:

@@ -1,4 +1,4 @@
-"""The pipeline over a sample, from the pull to the bundle, and records through the bundle as a worker scores them.
+"""The pipeline over a sample, from the pull to the bundle.
 
 There is no scheduler, broker, registry or ledger: folders and databases are temporary, and nothing is promoted.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from scoring.contract import errors
 from scoring.contract.encoder import Column
 from scoring.contract.errors import BatonError, BundleRejected
 from scoring.contract.verdict import Judgement, Verdict
@@ -23,7 +24,6 @@ from training.pull import column_types
 from training.results import Evaluated, Gated, RunRequest, SnapshotRef, Trained, Validated
 from training.snapshot import read_snapshot
 
-RECORDS = 2_000
 ACTOR = "baton check"
 
 
@@ -90,9 +90,11 @@ def rehearse(
     except BundleRejected as error:
         return msgspec.structs.replace(done, stopped=_stopped(Section.SCORING, f"the bundle does not score: {error}"))
     except BatonError as error:
-        return msgspec.structs.replace(done, stopped=_stopped(Section.SOURCE, str(error)))
+        fitting = "fit" in watch.seconds
+        where, about = (Section.GATES, "estimator") if fitting else (Section.SOURCE, "source")
+        return msgspec.structs.replace(done, stopped=_stopped(where, str(error), about))
     except (ValueError, TypeError, MemoryError) as error:  # the estimator's own words: it does not take these rows
-        told = f"the estimator cannot be fitted or compiled: {' '.join(str(error).split())}"
+        told = f"the estimator cannot be fitted or compiled: {error}"
         return msgspec.structs.replace(done, stopped=_stopped(Section.GATES, told, "estimator"))
 
 
@@ -119,4 +121,5 @@ def _taken(validated: Validated) -> Validated:
 
 
 def _stopped(section: Section, sentence: str, about: str | None = None) -> Finding:
-    return Finding(section=section, level=Level.ERROR, sentence=sentence, about=about)
+    shown = errors.sentence(" ".join(sentence.split()))
+    return Finding(section=section, level=Level.ERROR, sentence=shown, about=about)

@@ -189,7 +189,8 @@ def test_a_lookup_that_never_matches_and_a_suite_that_does_not_hold_are_told(par
     told = [(each.section.value, each.about) for each in found.findings if each.level == "error"]
     assert ("lookups", "load") in told
     assert ("data", "suite") in told
-    assert found.judged is not None
+    (ending,) = [each.sentence for each in found.findings if each.level == "note"]
+    assert "it went no further: Pipeline cannot be compiled" in ending  # its imputer finds nothing to go by
 
 
 def test_a_connection_that_is_not_set_is_told_with_its_variable(parcels: Path) -> None:
