@@ -12,7 +12,7 @@ from scoring.contract.errors import BatonError
 from scoring.lookups.database import Engines
 from scoring.settings import Settings
 from training.check import columns as values
-from training.check import loading, sample
+from training.check import loading, parts, sample
 from training.check.as_worker import Scored, score
 from training.check.drawing import drawn
 from training.check.findings import Checked, Finding, Level, Sampled, Section
@@ -65,8 +65,9 @@ class _OfData(msgspec.Struct, frozen=True):
     def _of_source(self, answer: Checked, engines: Engines) -> Checked:
         source = Source(self.definition, engines, self.outline, self.now)
         missing = self.watch("source", source.missing)
-        if missing:
-            return _with(answer, missing)
+        answer = _with(answer, missing or source.written())
+        if not answer.fine:
+            return answer
         facts = self.watch("facts", source.facts)
         answer = _with(answer, source.findings(facts))
         if facts.last is None:
@@ -99,11 +100,18 @@ class _OfData(msgspec.Struct, frozen=True):
     def _values(self, done: Rehearsed, sampled: Sampled) -> Iterator[Finding]:
         if not done.columns:
             return
-        holdout_s = epoch_s(sampled.holdout_start)
-        rows = values.rows_of(self.definition, self.outline, done.columns, holdout_s, sampled.every)
+        rows = values.rows_of(
+            self.definition,
+            self.outline,
+            done.columns,
+            holdout_start_s=epoch_s(sampled.holdout_start),
+            every=sampled.every,
+            now_s=epoch_s(self.now),
+        )
         yield from values.column_findings(rows)
-        yield from values.split_findings(rows)
-        yield from values.skew_findings(rows)
+        yield from parts.split_findings(rows)
+        yield from parts.skew_findings(rows)
+        yield from parts.early_label(rows, done.snapshot.labels_not_yet_known if done.snapshot else 0)
         yield from values.lookup_findings(rows)
 
     def _whole(self, answer: Checked, sampled: Sampled, done: Rehearsed, scored: Scored | None) -> Checked:

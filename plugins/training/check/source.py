@@ -93,7 +93,7 @@ class Source:
         )
 
     def findings(self, facts: Facts) -> Iterator[Finding]:
-        """What the facts say, and how times are written."""
+        """What the facts say."""
         key, event_time = self._definition.key, self._definition.event_time
         if facts.rows == 0:
             yield self._error(None, f"table {self._definition.source.table!r} is empty", "fill it first")
@@ -113,18 +113,19 @@ class Source:
         if facts.ahead:
             told = f"{facts.ahead:,} of {facts.rows:,} events lie after now ({rfc3339(self._now)}) by {event_time!r}"
             yield self._warning(event_time, told, "is it local time that is read as UTC, or a plan and no event?")
-        yield from self._written()
 
-    def _written(self) -> Iterator[Finding]:
+    def written(self) -> Iterator[Finding]:
         """How the times stand in the database: a time without an offset is read as UTC."""
         times = [field.name for field in self._definition.fields if field.type is FieldType.TIME]
+        if self._engine.dialect.name == "sqlite":
+            yield from (found for name in times for found in self._as_text(name))
+            return
+        kinds = self._reflected()
         for name in times:
-            kind = self._reflected().get(self._definition.source.column(name))
-            if isinstance(kind, sa.DateTime) and not kind.timezone and self._engine.dialect.name != "sqlite":
+            kind = kinds.get(self._definition.source.column(name))
+            if isinstance(kind, sa.DateTime) and not kind.timezone:
                 told = f"the times of {name!r} are stored without a time zone, and are read as UTC"
                 yield self._warning(name, told, "where they are local times, convert them in a view")
-            elif self._engine.dialect.name == "sqlite":
-                yield from self._as_text(name)
 
     def _as_text(self, name: str) -> Iterator[Finding]:
         """SQLite keeps times as text, and compares them as text."""

@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from scoring.cli import group
 from tests.support import deliveries, files
+from tests.support.postgres import MakeDatabase
 from tests.support.training import ROOT
 from training.catalog import load_definition
 from training.check.findings import Checked
@@ -197,3 +199,39 @@ def test_a_connection_that_is_not_set_is_told_with_its_variable(parcels: Path) -
     (found,) = check(parcels, "delivery_minutes")[0].findings
     assert "BATON_CONNECTIONS__PARCELS" in found.sentence
     assert found.line is not None
+
+
+def test_a_server_is_checked_as_well_and_times_without_a_zone_are_told(
+    parcels: Path, make_postgres_database: MakeDatabase
+) -> None:
+    url = make_postgres_database()
+    deliveries.fill(url)
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("alter table deliveries alter column promised_at type timestamp"))
+    engine.dispose()
+    found, status = check(parcels, "delivery_minutes", "--sample", "2500", parcels=url)
+    assert status == 0, found.findings
+    assert ("promised_at", "warning") in [(each.about, each.level.value) for each in found.findings]
+    assert found.sample
+    assert found.sample.every == 2
+    drafted = baton(
+        parcels, "new", "parcel", "--from-table", "parcels", "deliveries", "--label", "minutes", parcels=url
+    )
+    assert drafted.exit_code == 0, drafted.output
+    definition = load_definition(parcels / "models", "parcel")
+    assert {"placed_at", "promised_at"} <= {field.name for field in definition.fields if field.type.value == "time"}
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S+00:00", "%d.%m.%Y"])
+def test_times_that_sqlite_would_compare_as_other_text_are_told(parcels: Path, form: str) -> None:
+    engine = sa.create_engine(f"sqlite:///{parcels / 'parcels.db'}")
+    with engine.begin() as connection:
+        for row in connection.execute(sa.select(deliveries.deliveries.c["order_id", "placed_at"]).limit(300)).all():
+            changed = sa.text("update deliveries set placed_at = :moment where order_id = :order")
+            connection.execute(changed, {"moment": row.placed_at.strftime(form), "order": row.order_id})
+    engine.dispose()
+    found = of_parcels(parcels)
+    told = [each for each in found.findings if each.about == "placed_at" and each.level == "error"]
+    assert told, found.findings
+    assert "SQLite compares times as text" in told[0].sentence

@@ -11,16 +11,10 @@ from scoring.contract.clock import epoch_s
 from scoring.contract.encoder import Column
 from tests.support.training import END, START, classification, definition
 from training import field
-from training.check.columns import (
-    Rows,
-    column_findings,
-    lookup_findings,
-    rows_of,
-    skew_findings,
-    split_findings,
-)
+from training.check.columns import Rows, column_findings, lookup_findings, rows_of
 from training.check.findings import Finding, Level
 from training.check.outline import Outline, read_outline
+from training.check.parts import early_label, skew_findings, split_findings
 from training.definition import Label, ModelDefinition, days, table_lookup
 from training.feature import category, hour_of_day, number
 
@@ -62,7 +56,14 @@ def columns() -> dict[str, Column]:
 
 def rows(model: ModelDefinition | None = None, **changes: Column) -> Rows:
     model = model or fares()
-    return rows_of(model, outline(), {**columns(), **changes}, epoch_s(model.holdout_start(END)), 1)
+    return rows_of(
+        model,
+        outline(),
+        {**columns(), **changes},
+        holdout_start_s=epoch_s(model.holdout_start(END)),
+        every=1,
+        now_s=epoch_s(END),
+    )
 
 
 Look = Callable[[Rows], Iterator[Finding]]
@@ -162,6 +163,21 @@ def test_a_class_that_is_missing_is_a_mistake_where_nothing_can_be_learnt_of_it(
     learnt = list(split_findings(rows(model, payment=never)))
     assert (judged.sentence, judged.level) == ("there is no row of class 'voucher' in the holdout", Level.WARNING)
     assert learnt[0].level is Level.ERROR
+
+
+def test_labels_that_come_later_than_known_after_says_are_told() -> None:
+    model = fares(label=Label("fare", known_after=timedelta(days=7)))
+    age_days = (epoch_s(END) - np.asarray(columns()["pickup"])) / 86_400
+    slow = np.where(age_days < 10, np.nan, np.asarray(columns()["fare"]))
+    found = next(each for each in split_findings(rows(model, fare=slow)) if each.about == "fare")
+    assert "42% of the events that are just older than known_after lack the label, 0% of older ones" in found.sentence
+
+
+def test_labels_that_are_there_before_they_could_be_known_are_noted() -> None:
+    (found,) = early_label(rows(), 12)
+    assert found.level is Level.NOTE
+    assert "12 rows have a label although" in found.sentence
+    assert list(early_label(rows(), 0)) == []
 
 
 def test_a_label_that_nobody_knows_is_told_alone() -> None:
