@@ -227,7 +227,7 @@ def test_a_server_is_checked_as_well_and_times_without_a_zone_are_told(
 def test_times_that_sqlite_would_compare_as_other_text_are_told(parcels: Path, form: str) -> None:
     engine = sa.create_engine(f"sqlite:///{parcels / 'parcels.db'}")
     with engine.begin() as connection:
-        for row in connection.execute(sa.select(deliveries.deliveries.c["order_id", "placed_at"]).limit(300)).all():
+        for row in connection.execute(sa.select(*deliveries.deliveries.c["order_id", "placed_at"]).limit(300)).all():
             changed = sa.text("update deliveries set placed_at = :moment where order_id = :order")
             connection.execute(changed, {"moment": row.placed_at.strftime(form), "order": row.order_id})
     engine.dispose()
