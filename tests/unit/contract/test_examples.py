@@ -43,6 +43,7 @@ from scoring.contract.manifest import File, Link, Manifest, Output, Snapshot, So
 from scoring.contract.notice import Kind, Notice, seal_notice, unseal_notice
 from scoring.contract.prediction import Prediction, decode_prediction
 from scoring.contract.progress import Progress
+from scoring.contract.source import Api, ApiLimits, Cursor, Files, Join
 from scoring.contract.verdict import Judgement, Verdict
 
 EXAMPLES = files("scoring.contract") / "examples"
@@ -169,6 +170,36 @@ MANIFEST = Manifest(
         "model.onnx": File(sha256=digest_of(b"model"), size_bytes=5),
     },
 )
+# Of a manifest's sources: records in files, with what an API knew at their event and the outcome of another system.
+SOURCES = (
+    Source(
+        connection="lake",
+        table="",
+        columns=(("flight_id", "id"), ("scheduled_departure", "departure"), ("origin", "origin")),
+        name="flights",
+        origin=Files(url="s3://lake/flights/*.parquet"),
+    ),
+    Source(
+        connection="observations",
+        table="",
+        columns=(("wind", "wind.speed"),),
+        origin=Api(
+            path="v1/observations",
+            parameters=(("from", "{start}"), ("to", "{end}")),
+            items="data.items",
+            paging=Cursor(path="data.next", parameter="after"),
+            limits=ApiLimits(requests_per_s=2.0),
+        ),
+        join=Join(match=(("station", "origin"),), valid_at="at", known_at="published", lag_s=3600.0),
+        timeout_s=600.0,
+    ),
+    Source(
+        connection="billing",
+        table="public.refunds",
+        columns=(("refund", "amount"),),
+        join=Join(match=(("flight", "flight_id"),)),
+    ),
+)
 PREDICTION = Prediction(
     model="flight_delay",
     version="2",
@@ -237,6 +268,7 @@ DOCUMENTS: dict[str, Any] = {
     "acknowledgement.json": as_message(seal_acknowledgement(ACKNOWLEDGEMENT, event_id="e-2", keyring=KEYRING)),
     "heartbeat.json": as_message(seal_heartbeat(HEARTBEAT, event_id="e-3", keyring=KEYRING)),
     "manifest.json": json.loads(MANIFEST.encode()),
+    "sources.json": json.loads(msgspec.json.encode(SOURCES)),
     "golden.json": json.loads(encode_golden(GOLDEN)),
     "prediction.json": shown(PREDICTION),
     "prediction-of-classes.json": shown(PREDICTION_OF_CLASSES),
@@ -271,6 +303,10 @@ def test_the_code_reads_the_heartbeat() -> None:
 
 def test_the_code_reads_the_manifest() -> None:
     assert decode_manifest(example("manifest.json")) == MANIFEST
+
+
+def test_the_code_reads_the_sources() -> None:
+    assert msgspec.json.decode(example("sources.json"), type=tuple[Source, ...]) == SOURCES
 
 
 def test_the_code_reads_the_golden_rows() -> None:

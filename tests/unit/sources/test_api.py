@@ -1,3 +1,6 @@
+import logging
+import traceback
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -10,7 +13,7 @@ from scoring.contract.clock import rfc3339
 from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
 from scoring.contract.source import Api, ApiLimits, Cursor, NextLink, Offset, PageNumber, Paging, Source
 from scoring.sources.api import ApiReader
-from tests.support.http_api import NOW, HttpApi, body, cut, dawdle, hang_up, stall, status
+from tests.support.http_api import NOW, Fault, HttpApi, body, cut, dawdle, hang_up, stall, status
 from tests.support.trips import COLUMNS, END, START, Trip, by_id, expected, pull_of, trips
 
 WAYS: dict[str, Paging | None] = {
@@ -97,6 +100,22 @@ def test_wrong_credentials_are_told_without_repeating_them(served: HttpApi) -> N
         "source 'rides': the API answers 401 at '/v1/trips': it does not let us in; check the credentials in its "
         "connection's URL"
     )
+
+
+@pytest.mark.parametrize("fault", [status(401), status(302), cut, hang_up, body(b"<html>", "text/html"), status(500)])
+@pytest.mark.parametrize("user", ["geheim", "ada:geheim"])
+def test_no_error_and_no_log_repeats_the_credentials(
+    served: HttpApi, fault: Fault, user: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    served.faults = dict.fromkeys(range(1, 9), fault)
+    with pytest.raises(BatonError) as caught:
+        read(served, source(), user)
+    told = "".join(traceback.format_exception(caught.value)) + caplog.text
+    basic = b64encode(b"ada:geheim").decode()
+    assert "source 'rides'" in told
+    assert "geheim" not in told
+    assert basic not in told
 
 
 def test_failures_that_pass_are_passed_over() -> None:
