@@ -1,3 +1,4 @@
+import io
 import math
 import os
 import stat
@@ -11,10 +12,12 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scoring.contract.digest import digest_of
 from scoring.contract.encoder import Column
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FieldType
@@ -246,3 +249,17 @@ def test_any_order_of_any_rows_comes_to_the_same_bytes(
             return (Path(folder) / "rows.parquet").read_bytes()
 
     assert content(rows) == content(data.draw(st.permutations(rows)))
+
+
+def test_rows_that_were_written_as_other_bytes_are_the_same_rows(tmp_path: Path) -> None:
+    staging = Staging(tmp_path)
+    record = staging.pull(PULL, Rows()).record
+    content = io.BytesIO()
+    pq.write_table(pq.read_table(staging.path(record)), content, compression="gzip")
+    other = msgspec.structs.replace(record, sha256=digest_of(content.getvalue()))
+    staging.path(other).write_bytes(content.getvalue())
+    told = tmp_path / "pulls" / f"{record.key}.json"
+    told.unlink()
+    told.write_bytes(msgspec.json.encode(other))
+    again = staging.pull(PULL, Rows(), refresh=True)
+    assert (again.same, again.before, again.record.sha256) == (True, other, record.sha256)
