@@ -94,8 +94,12 @@ class _OfData(msgspec.Struct, frozen=True):
         own = _settings(self.settings, taken.url, scratch)
         done = rehearse(taken.definition, own, start, end, self.now, self.watch)
         found = [*self._values(done, sampled), *verdict_findings(done, self.definition, self.outline, taken.every)]
-        scored = None if done.bundle is None else self.watch("score", score, done, taken.definition, own)
-        return self._whole(_with(answer, found), sampled, done, scored)
+        answer = _with(answer, found)
+        try:
+            scored = None if done.bundle is None else self.watch("score", score, done, taken.definition, own)
+        except BatonError as error:
+            answer, scored = _with(answer, [self._finding(Section.SCORING, str(error), "lookups")]), None
+        return self._whole(answer, sampled, done, scored)
 
     def _values(self, done: Rehearsed, sampled: Sampled) -> Iterator[Finding]:
         if not done.columns:
