@@ -1,9 +1,11 @@
 """What suite and gates say about the sample, as findings with a line and a remedy; and the numbers behind them."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from scoring.contract.features import Feature, inputs_of
+from scoring.contract.manifest import Task
 from scoring.contract.verdict import Judgement, Verdict
 from training.check.findings import Finding, Judged, Level, Section
 from training.check.outline import Outline
@@ -13,6 +15,14 @@ from training.gates import baseline, calibration, data, leakage, slices, volume
 
 # What a sample says of these it may say because it is one.
 _SHAKEN_BY_SAMPLING = frozenset({baseline.NAME, slices.NAME, calibration.NAME, volume.NAME})
+# How the gate begins that has nothing else to say than what is told feature by feature.
+_ONE_FEATURE = re.compile(r"feature '[^']*' alone predicts")
+# From here on a whole model is too good to be believed without a look.
+TOO_GOOD: Mapping[Task, tuple[str, float]] = {
+    Task.BINARY: ("auc", 0.99),
+    Task.MULTICLASS: ("accuracy", 0.99),
+    Task.REGRESSION: ("r2", 0.98),
+}
 _REMEDIES = {
     "freshness": "raise gates.newest_within for data that come seldom, or mend what delivers them",
     "volume": "pull more history, or lower gates.minimum_rows or gates.thinnest_week",
@@ -30,6 +40,7 @@ def verdict_findings(done: Rehearsed, definition: ModelDefinition, outline: Outl
     for sentence in done.validated.failed if done.validated else ():
         yield _of_suite(definition, sentence)
     yield from _leaks(done, definition, outline)
+    yield from _too_good(done, definition, outline)
     for verdict in done.gated.verdicts if done.gated else ():
         told_before = {data.NAME} if done.validated and done.validated.failed else set()
         if not verdict.lets_through and verdict.gate not in told_before:
@@ -77,6 +88,22 @@ def _leaks(done: Rehearsed, definition: ModelDefinition, outline: Outline) -> It
             yield _leak(features[name], power, "R²" if found.measure == "r2" else "AUC", limit, outline)
 
 
+def _too_good(done: Rehearsed, definition: ModelDefinition, outline: Outline) -> Iterator[Finding]:
+    """Columns that give the answer away together, though none of them does alone."""
+    metric, most = TOO_GOOD[definition.task]
+    reached = done.evaluated.metrics.get(metric, 0.0) if done.evaluated else 0.0
+    if reached >= most:
+        yield Finding(
+            section=Section.DATA,
+            level=Level.WARNING,
+            about=metric,
+            sentence=f"the model reaches {metric} {reached:.3f} on the holdout: is that too good to be true?",
+            remedy="look for columns that are known only after the event, also where two of them tell it together",
+            file=outline.file,
+            line=outline.line_of("features"),
+        )
+
+
 def _leak(feature: Feature, power: float, measure: str, limit: float, outline: Outline) -> Finding:
     columns = " and ".join(repr(name) for name, _ in inputs_of(feature))
     reads = "" if columns == repr(feature.name) else f" (it reads {columns})"
@@ -93,7 +120,7 @@ def _leak(feature: Feature, power: float, measure: str, limit: float, outline: O
 
 
 def _of_gate(verdict: Verdict, definition: ModelDefinition, outline: Outline, every: int) -> Iterator[Finding]:
-    if verdict.gate == leakage.NAME and verdict.sentence.startswith("feature ") and "; " not in verdict.sentence:
+    if verdict.gate == leakage.NAME and _ONE_FEATURE.match(verdict.sentence):
         return  # told feature by feature
     shaken = every > 1 and verdict.gate in _SHAKEN_BY_SAMPLING and verdict.judgement is Judgement.FAIL
     also = f" (of one row in {every}; --sample 0 takes all)" if shaken else ""

@@ -14,6 +14,7 @@ from scoring.contract.encoder import Column, Floats
 from scoring.contract.features import inputs_of
 from scoring.contract.manifest import Task
 from training.catalog import load_definition
+from training.check.judging import TOO_GOOD
 from training.compile import predict
 from training.definition import ModelDefinition
 from training.evidence import leaks
@@ -130,7 +131,8 @@ def _limits(plan: Plan, found: Fit, columns: Mapping[str, Column]) -> Limits:
     quality, why = _quality(plan.roles.task, found)
     keywords, guesses = [quality], [Guess("gates", quality, why)]
     times = np.sort(np.asarray(columns[plan.roles.event_time.name], dtype=np.float64))
-    for keyword, reason in (*_of_rows(found), *_of_power(found), *_of_times(times[np.isfinite(times)])):
+    guesses += _look_at(plan.roles.task, found)
+    for keyword, reason in (*_of_rows(found), *_of_times(times[np.isfinite(times)])):
         keywords.append(keyword)
         guesses.append(Guess("gates", keyword, reason))
     return Limits(tuple(keywords), tuple(guesses))
@@ -155,11 +157,16 @@ def _of_rows(found: Fit) -> Iterator[tuple[str, str]]:
         yield f"calibration={2 * CALIBRATION:g}", f"few rows cannot show a calibration error below {CALIBRATION:g}"
 
 
-def _of_power(found: Fit) -> Iterator[tuple[str, str]]:
+def _look_at(task: Task, found: Fit) -> Iterator[Guess]:
+    """What is too good to be believed without a look; no limit is raised for it, so that the check asks again."""
     name, power = max(found.power.items(), key=lambda each: each[1], default=("", 0.0))
-    if power > SINGLE_FEATURE - 0.03:
-        limit = math.ceil(100 * (power + (1 - power) / 2)) / 100
-        yield f"single_feature={min(limit, 0.999):g}", f"{name} alone reaches {power:.3f}: make sure that it is no leak"
+    if power > SINGLE_FEATURE:
+        why = f"alone it reaches {power:.3f}: is it known at the event? If so, raise gates.single_feature above that"
+        yield Guess("look at", name, why)
+    metric, most = TOO_GOOD[task]
+    if found.metrics.get(metric, 0.0) >= most:
+        why = "that is too good to be true: which columns are known only after the event, by themselves or together?"
+        yield Guess("look at", f"{metric} {found.metrics[metric]:.3f}", why)
 
 
 def _of_times(times: Floats) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,9 @@ from training.scaffold.kinds import Typed
 from training.scaffold.reading import Table
 from training.scaffold.roles import Guess, Roles
 
-MOST_WORDS = 50
+# A category has at most so many values, and where it has more than a few, so many rows of each on average.
+MOST_WORDS, FEW_WORDS, ROWS_PER_WORD = 200, 10, 20
+MOST_SMALL_NUMBERS = 50
 _DAY_S = 86_400.0
 _FEW_ROWS = 2_000
 
@@ -108,12 +110,21 @@ def _why_not(column: Typed) -> str | None:
         return "it has no value in any row"
     if column.different == 1 and column.gone == 0:
         return "it has the same value in every row"
-    if column.kind is FieldType.STRING and column.different > min(MOST_WORDS, max(2, len(column.there) // 2)):
+    if column.kind is FieldType.STRING and column.different > _most_words(len(column.there)):
         return f"a text with {column.different:,} different values is an id or free text"
     whole = column.kind is FieldType.NUMBER and all(float(value).is_integer() for value in column.there)
-    if whole and column.gone == 0 and column.different == len(column.values) and len(column.values) > MOST_WORDS:
+    if (
+        whole
+        and column.gone == 0
+        and column.different == len(column.values)
+        and len(column.values) > MOST_SMALL_NUMBERS
+    ):
         return "a whole number that is another one in every row is an id"
     return None
+
+
+def _most_words(rows: int) -> int:
+    return min(MOST_WORDS, max(rows // ROWS_PER_WORD, min(FEW_WORDS, rows // 2)))
 
 
 def _periods(times: np.typing.NDArray[np.float64]) -> tuple[Period, Period, datetime]:

@@ -21,7 +21,7 @@ _LABEL = re.compile(
 _EVENT = re.compile(r"(event|created|placed|ordered|start|opened|received|occurred|timestamp|time)", re.IGNORECASE)
 _LATER = re.compile(
     r"(^|_)(after|closed|ended|end|finished|delivered|completed|resolved|returned|refund|refunded|updated|modified|"
-    r"outcome|result|actual|final|cancelled|canceled|paid_back|settled)(_|$)",
+    r"outcome|result|actual|final|arrived|landed|shipped|approved|rejected|expired|cancelled|canceled|paid_back|settled)(_|$)",
     re.IGNORECASE,
 )
 A_DAY = timedelta(days=1)

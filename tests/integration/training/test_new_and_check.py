@@ -88,6 +88,7 @@ def test_a_planted_leak_is_left_out_by_the_one_and_told_by_name_by_the_other(
     assert told[0].line == next(
         n for n, line in enumerate(planted.splitlines(), 1) if f'{kind}("{leak}")' in line and "field." not in line
     )
+    assert "leakage" not in {each.about for each in found.findings}
     assert status == 1
 
 
