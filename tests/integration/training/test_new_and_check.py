@@ -236,3 +236,16 @@ def test_times_that_sqlite_would_compare_as_other_text_are_told(parcels: Path, f
     told = [each for each in found.findings if each.about == "placed_at" and each.level == "error"]
     assert told, found.findings
     assert "SQLite compares times as text" in told[0].sentence
+
+
+def test_a_strong_feature_is_used_but_both_commands_ask_for_a_look_at_it(tmp_path: Path, warehouse_file: Path) -> None:
+    url, label = f"sqlite:///{warehouse_file}", ("--label", "arr_delay", "--at-least", "15")
+    done = baton(tmp_path, "new", "flights", "--from-table", "warehouse", "flights", *label, "--json", warehouse=url)
+    assert done.exit_code == 0, done.output
+    looks = [guess["value"] for guess in json.loads(done.stdout)["guesses"] if guess["what"] == "look at"]
+    assert looks == ["dep_delay"]
+    definition = load_definition(tmp_path / "models", "flights")
+    assert [field.name for field in definition.fields if field.known_after_s > 0] == ["arrived_at"]
+    found, status = check(tmp_path, "flights", "--sample", "10000", warehouse=url)
+    assert status == 1
+    assert [each.about for each in found.findings if each.level == "error"] == ["dep_delay"]
