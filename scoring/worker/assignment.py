@@ -151,7 +151,7 @@ class Assignment:
 
     def _is_member(self, now_s: float) -> bool:
         """Whether the group still knows this worker as the member that it gave the partitions to; see ``take``."""
-        if self._consumer.memberid() == self.partitions.member:
+        if self.partitions.belong_to(self._consumer.memberid()):
             self._member_at_s = now_s
             return True
         if now_s - self._member_at_s > STRANGER_PATIENCE_S:

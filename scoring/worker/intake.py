@@ -67,10 +67,10 @@ def take(consumer: Consumer, partitions: Partitions, maximum_records: int, wait_
     messages = [] if first is None else [first, *consumer.consume(maximum_records - 1, 0)]
     group = consumer.consumer_group_metadata()
     # A name is never given twice, so if it is still the same now, it is the one in the metadata too.
-    if messages and consumer.memberid() != partitions.member:
-        partitions.rebalanced = True
-        return Batch({}, {}, {}, group)
-    return sort(messages, partitions, group)
+    if partitions.belong_to(consumer.memberid()):
+        return sort(messages, partitions, group)
+    partitions.rebalanced |= any(partition.admitted for partition in partitions.all())
+    return Batch({}, {}, {}, group)
 
 
 def take_more(consumer: Consumer, partitions: Partitions, group: Any, room: int, wait_s: float) -> Batch:

@@ -105,6 +105,10 @@ class Partitions:
         self.outlived |= member != self.member and bool(self._table)
         self.member = member
 
+    def belong_to(self, member: str | None) -> bool:
+        """Whether the group gave what is here to the member of this name."""
+        return member == self.member or not self._table
+
     def reset(self) -> None:
         """Forget how far everything was read: all partitions wait for admission again."""
         self.rebalanced = False

@@ -662,6 +662,31 @@ def test_nothing_is_scored_under_a_new_name_before_the_group_says_what_is_its_ow
     assert [offset for _, offset, _ in stage.predictions()] == [0, 1, 2, 3, 6, 7]
 
 
+def test_an_acknowledgement_that_is_due_lets_no_record_in_under_a_new_name(stage: Stage) -> None:
+    """It needs a transaction, which takes in what comes while the one before is being committed."""
+
+    def script(stage: Stage) -> Script:
+        stage.feed(4)
+        stage.arrivals.put(stage.active(1))
+        yield from stage.until(lambda: len(stage.predictions()) == 4 and len(stage.settlements) == 1)
+        stage.consumer.member = "second"
+        stage.arrivals.put(stage.active(2))
+        yield from stage.until(lambda: len(stage.settlements) == 2)
+        gate = stage.broker.gates["p0.commit"] = stage.broker.gates["p1.commit"] = threading.Event()
+        stage.arrivals.put(stage.active(3))
+        polls = stage.broker.calls.count("consumer.poll")
+        yield from stage.until(lambda: stage.broker.calls.count("consumer.poll") > polls + 5)
+        stage.arrivals.put(stage.active(4))
+        stage.feed(4)
+        polls = stage.broker.calls.count("consumer.poll")
+        yield from stage.until(lambda: stage.broker.calls.count("consumer.poll") > polls + 5)
+        gate.set()
+        yield from stage.until(lambda: len(stage.settlements) == 4)
+
+    stage.play(script)
+    assert len(stage.predictions()) == 4
+
+
 def test_what_is_left_of_an_earlier_name_ends_the_process(stage: Stage) -> None:
     def script(stage: Stage) -> Script:
         stage.arrivals.put(stage.active(1))
