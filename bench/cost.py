@@ -2,11 +2,11 @@
 
 starts   from the process's start to its first scored record, less the time that the broker takes to let it join the
          group; with an empty cache (it fetches and tries the bundle), and with a full one after a kill and after a stop
-memory   resident, over many records at full speed with swaps going on, at the client's fetch limit that is told
+memory   resident, of one worker over many records with swaps going on, at the client's fetch limit that is told
 large    a bundle of 10,000 trees arrives under 2,000 records/s: the longest gap between two micro-batches meanwhile
 
 python -m bench.cost --only starts --no-record
-python -m bench.cost --only memory --records 20000000 --swaps 500 --run NAME    in chunks of at most --minutes
+python -m bench.cost --only memory --records 20000000 --swaps 500 --minutes 40 --run NAME
 """
 
 import argparse
@@ -31,7 +31,8 @@ from scoring.worker.clients import consumer_settings
 
 BACKLOG = 50_000
 STARTS = 5
-CHUNK_RECORDS, CHUNK_SWAPS = 4_000_000, 100
+RECORDS, SWAPS = 4_000_000, 100
+AHEAD_SWAPS = 5
 IN_FLIGHT = 200_000
 BURST_RECORDS = 5_000
 LARGE_TREES, LARGE_RATE = 10_000, 2_000
@@ -114,32 +115,41 @@ def event_s(log: str, event: str) -> float:
 
 
 def memory(ground: Ground, records: int, swaps: int, until_s: float) -> dict[str, Any]:
-    """Resident memory of one worker over so many records at full speed and so many swaps."""
+    """Resident memory of one worker over so many records and so many swaps, each live before the next is announced.
+
+    The records come in bursts at full speed, and never far ahead of the swaps, so that both are spread evenly.
+    """
     stream = Stream(ground)
     worker = stream.start()
     sender, end = Sender(ground, stream.topics.input), Ends(ground.bootstrap)
     first_behind(ground.bootstrap, _fed(sender, stream).predictions, [0, 0, 0, 0])
     samples: list[tuple[int, int]] = []
-    next_sample_s, visible = 0.0, 0
-    while sender.sent < records and time.monotonic() < until_s:
+    next_sample_s, visible, live = 0.0, 0, 0
+    while (sender.sent < records or live < swaps) and time.monotonic() < until_s:
         if time.monotonic() > next_sample_s:
-            visible = end(stream.topics.predictions)
+            visible, live = end(stream.topics.predictions), _swaps(worker)
             samples.append((visible, worker.memory_bytes()))
             next_sample_s = time.monotonic() + SAMPLE_S
-        if sender.sent - visible > IN_FLIGHT:
-            time.sleep(0.02)
-            visible = end(stream.topics.predictions)
-            continue
-        sender.at_once(BURST_RECORDS)
-        if swaps and sender.sent * swaps >= records * stream.sequence and stream.sequence <= swaps:
+        if live < swaps and live + 1 == stream.sequence:
             stream.prepare_next()
             stream.promote()
+        ahead = swaps and sender.sent * swaps >= records * (live + AHEAD_SWAPS)
+        if ahead or sender.sent - visible > IN_FLIGHT:
+            time.sleep(0.02)
+            visible = end(stream.topics.predictions)
+        else:
+            sender.at_once(BURST_RECORDS)
     _await_visible(end, stream, sender.sent)
     samples.append((end(stream.topics.predictions), worker.memory_bytes()))
-    live = sum('"model.acknowledged"' in line for line in worker.log.read_text().splitlines())
+    swapped = _swaps(worker)
     worker.stop()
     ground.delete(stream.topics.input, stream.topics.predictions, stream.topics.dead_letters)
-    return {"records": sender.sent, "promotions": stream.sequence, "went_live": live, **memory_figures(samples)}
+    return {"records": sender.sent, "swaps": swapped, **memory_figures(samples)}
+
+
+def _swaps(worker: Running) -> int:
+    """How often a version has followed another one."""
+    return max(0, worker.log.read_text().count('"model.acknowledged"') - 1)
 
 
 def _fed(sender: Sender, stream: Stream) -> Topics:
@@ -218,15 +228,13 @@ def run(options: argparse.Namespace, results: Results, flights: Flights) -> None
             _tell(results, "large", large(ground, options.trees))
         while "memory" in wanted and time.monotonic() < until_s - 30:
             records, swaps = (
-                total - sum(line[name] for line in results.of(what="memory"))
-                for total, name in ((options.records, "records"), (options.swaps, "went_live"))
+                max(0, total - sum(line[name] for line in results.of(what="memory")))
+                for total, name in ((options.records, "records"), (options.swaps, "swaps"))
             )
-            if records <= 0:
+            if not records and not swaps:
                 break
-            chunk = min(records, CHUNK_RECORDS)
-            share = max(0, swaps) if records <= CHUNK_RECORDS else min(CHUNK_SWAPS, max(0, swaps))
             limit = consumer_settings(_settings())["queued.max.messages.kbytes"]
-            _tell(results, "memory", {"fetch_limit_kbytes": limit, **memory(ground, chunk, share, until_s)})
+            _tell(results, "memory", {"fetch_limit_kbytes": limit, **memory(ground, records, swaps, until_s)})
 
 
 def _settings() -> Settings:
@@ -255,8 +263,8 @@ def summary(results: Results) -> str:
     chunks = results.of(what="memory")
     if chunks:
         early, late, highest = (max(line[name] for line in chunks) for name in ("early_mb", "late_mb", "highest_mb"))
-        records, swaps = (sum(line[name] for line in chunks) for name in ("records", "went_live"))
-        note = f"early {early:.0f} MB, late {late:.0f} MB; {records:,} records, {swaps} swaps, in {len(chunks)} parts"
+        records, swaps = (sum(line[name] for line in chunks) for name in ("records", "swaps"))
+        note = f"early {early:.0f} MB, late {late:.0f} MB; {records:,} records, {swaps} swaps, of {len(chunks)} workers"
         limit = chunks[0]["fetch_limit_kbytes"]
         rows.append((f"resident memory, queued.max.messages.kbytes {limit}", f"at most {highest:.0f} MB", note))
     rows += [
@@ -274,8 +282,8 @@ def main() -> None:
     shared.settle()
     parser = shared.parser("cost", __doc__ or "", rounds=STARTS)
     parser.add_argument("--only", help="comma-separated: starts, memory, large")
-    parser.add_argument("--records", type=int, default=CHUNK_RECORDS, help="for the memory, in all")
-    parser.add_argument("--swaps", type=int, default=CHUNK_SWAPS, help="for the memory, in all")
+    parser.add_argument("--records", type=int, default=RECORDS, help="for the memory, in all")
+    parser.add_argument("--swaps", type=int, default=SWAPS, help="for the memory, in all")
     parser.add_argument("--trees", type=int, default=LARGE_TREES, help="of the large bundle")
     parser.add_argument("--minutes", type=float, default=9.0, help="stop after this; start again to go on")
     options = parser.parse_args()

@@ -46,7 +46,17 @@ class Ends:
         return sum(self.of(topic))
 
     def of(self, topic: str) -> list[int]:
-        """Each partition's."""
+        """Each partition's; a broker that is starved elects its leaders anew now and then, and is asked again."""
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return self._asked(topic)
+            except KafkaException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def _asked(self, topic: str) -> list[int]:
         latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
         asked = {TopicPartition(topic, number): latest for number in range(PARTITIONS)}
         found = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
@@ -63,7 +73,7 @@ class Ends:
 
     def _leads(self, topic: str) -> bool:
         try:
-            self.of(topic)
+            self._asked(topic)
         except KafkaException:
             return False
         return True
