@@ -108,7 +108,10 @@ class Steps:
     def train(self, snapshot: Json, validated: Json) -> Json:
         """Fit on everything before the holdout and compile to ONNX."""
         rows, checked = from_json(SnapshotRef, snapshot), from_json(Validated, validated)
-        return _json(pipeline.train(*self._asked(), rows, checked))
+        trained = pipeline.train(*self._asked(), rows, checked)
+        if trained is not None and trained.reused:
+            log.info("reused", sentence="an earlier run trained this candidate from the same rows with the same code")
+        return _json(trained)
 
     def evaluate(self, snapshot: Json, trained: Json) -> Json:
         """Score the holdout with the candidate, its compiled form and the champion."""
@@ -152,10 +155,11 @@ class Steps:
     def keep(self, registered: Json) -> Json:
         """Say that the candidate is kept and was not meant to be promoted."""
         _, request, _ = self._asked()
-        version = from_json(Registered, registered).version
+        kept = from_json(Registered, registered)
         why = "a dry run" if request.purpose is Purpose.DRY_RUN else "a backfill"
-        log.info("kept", version=version, sentence=f"every gate passed; {why} promotes nothing")
-        return _json(Kept(version=version, purpose=request.purpose))
+        again = f"; version {kept.version} is an earlier run's, of the same data and code" if kept.reused else ""
+        log.info("kept", version=kept.version, sentence=f"every gate passed; {why} promotes nothing{again}")
+        return _json(Kept(version=kept.version, purpose=request.purpose, reused=kept.reused))
 
     def _asks(self, asked: Asked, judged: Gated, registered: Registered) -> str:
         """The task that asks a person, who is not asked for what the ledger refuses whatever is said."""

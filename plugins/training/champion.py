@@ -26,7 +26,7 @@ from scoring.sources.port import Pull
 from scoring.sources.sql import read_columns
 from training.definition import ModelDefinition
 from training.metrics import metrics_of
-from training.results import Baseline, BaselineKind, RunRequest
+from training.results import Baseline, BaselineKind, Purpose, RunRequest
 from training.rows import at, missing
 from training.source import look_up
 
@@ -75,6 +75,7 @@ def champion_baseline(
 ) -> Champion | None:
     """The champion's scores and metrics on the holdout; None where the ledger of the model is empty.
 
+    A backfill's champion is the one that was live when the holdout began, by ``effective_from``.
     A champion that cannot be read or compared is a baseline with an error.
 
     Raises:
@@ -83,6 +84,8 @@ def champion_baseline(
     ledger = Ledger.open(settings.need_ledger_url())
     # A retry of a run that was decided already is compared with the champion of then, not with itself.
     entries = [entry for entry in ledger.entries(definition.name) if entry.run_id != request.run_id]
+    if request.purpose is Purpose.BACKFILL:  # judged as it would have been then: by what was live over its holdout
+        entries = [entry for entry in entries if entry.effective_from <= holdout.start]
     if not entries:
         return None
     head = entries[-1]

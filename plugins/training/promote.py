@@ -17,7 +17,7 @@ from scoring.registry.open import open_registry
 from scoring.settings import Settings
 from training.definition import ModelDefinition
 from training.refusals import GREEN, Refusal, refusal_of
-from training.results import Announced, Answered, Gated, Promoted, Registered, RunRequest, Waited
+from training.results import Announced, Answered, Gated, Promoted, Purpose, Registered, RunRequest, Waited
 from training.watch import decided_entry, waited_of
 
 log = structlog.get_logger(__name__)
@@ -35,9 +35,9 @@ def promote(
     version, digest = registered.version, registered.manifest_digest
     if not gated.accepted or version is None or digest is None:
         return Promoted(model=definition.name, sequence=None, version=None, refused=gated.sentence, red=gated.red)
-    unapproved = _unapproved(definition, digest, answered)
-    if unapproved is not None:
-        return _refused(definition, request, version, digest, *unapproved)
+    unasked = _not_for_promotion(request) or _unapproved(definition, digest, answered)
+    if unasked is not None:
+        return _refused(definition, request, version, digest, *unasked)
     proposal = _proposal(definition, request, gated, version, digest, answered)
     try:
         entry = decide.promote(
@@ -112,6 +112,13 @@ def wait(
         progress=progress,
     )
     return waited_of(answer)
+
+
+def _not_for_promotion(request: RunRequest) -> tuple[Refusal, str] | None:
+    if request.purpose is Purpose.PROMOTION:
+        return None
+    what = "a backfill" if request.purpose is Purpose.BACKFILL else "a dry run"
+    return Refusal.NOT_FOR_PROMOTION, f"{request.model}: {what} never moves the champion; start a run for a promotion"
 
 
 def _unapproved(definition: ModelDefinition, digest: str, answered: Answered | None) -> tuple[Refusal, str] | None:

@@ -24,6 +24,7 @@ class Refusal(StrEnum):
     REJECTED = "rejected"
     UNANSWERED = "unanswered"
     NOT_APPROVED = "not-approved"
+    NOT_FOR_PROMOTION = "not-for-promotion"
     ROLLED_BACK = "rolled-back"
     NOT_PROVEN = "not-proven"
     UNFOUNDED = "unfounded"

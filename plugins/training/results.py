@@ -136,6 +136,8 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
         refit_folder: the same model fitted on the holdout too, where the definition asks for it: the one that will
             score, while the one in ``folder`` is judged.
         refit_rows: it was fitted on so many.
+        key: of what it was trained from (``training.reuse``).
+        reused: an earlier run had trained it.
     """
 
     folder: str
@@ -147,6 +149,8 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     rows_unscorable: int
     refit_folder: str | None = None
     refit_rows: int = 0
+    key: Digest | None = None
+    reused: bool = False
 
 
 class BaselineKind(StrEnum):
@@ -265,12 +269,14 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
         manifest_digest: the candidate's id; None for a refused candidate.
         registry_run: id of the run in the registry that holds parameters, metrics and verdicts; None where the
             registry keeps no runs.
+        reused: the version is one that an earlier run for the same interval, data and code registered.
     """
 
     version: str | None
     manifest_digest: Digest | None
     bundle: str | None
     registry_run: str | None
+    reused: bool = False
 
 
 class Promoted(msgspec.Struct, frozen=True, kw_only=True):
@@ -317,10 +323,15 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an accepted candidate that was not meant to be promoted."""
+    """What became of an accepted candidate that was not meant to be promoted.
+
+    Attributes:
+        reused: as in ``Registered``.
+    """
 
     version: str | None
     purpose: Purpose
+    reused: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from scoring.contract.clock import from_epoch_s
+from scoring.contract.digest import Digest
 from scoring.contract.encoder import Columns, Encoder, Floats
 from scoring.contract.features import Category, Feature, FeatureSchema
 from scoring.contract.manifest import Task
@@ -22,6 +23,7 @@ from training.errors import TrainingImpossible
 from training.frozen import staged_tables
 from training.pull import column_types, run_folder
 from training.results import RunRequest, SnapshotRef, Trained, Validated
+from training.reuse import find_trained, keep_trained, training_key
 from training.rows import Mask, Split, split, targets, where
 from training.snapshot import read_snapshot
 
@@ -40,15 +42,32 @@ def train(
     parts = split(definition, columns, holdout_start)
     wanted = targets(definition, columns)
     _check(definition, snapshot, holdout_start, parts, wanted)
-    folder = run_folder(settings, "candidates", request)
     tables = staged_tables(definition, run_folder(settings, "staged", request))
-    _make(definition, columns, wanted, parts.training, parts.holdout, folder, tables)
-    trained = _trained(str(folder), holdout_start, parts)
+
+    def made(rows: Mask, *, refit: bool) -> Made:
+        folder = run_folder(settings, "refits" if refit else "candidates", request)
+        key = training_key(definition, snapshot, tables, refit=refit)
+        if find_trained(settings, definition.name, key, folder):
+            return Made(folder, key, reused=True)
+        _make(definition, columns, wanted, rows, parts.holdout, folder, tables)
+        keep_trained(settings, definition.name, key, folder)
+        return Made(folder, key, reused=False)
+
+    judged = made(parts.training, refit=False)
+    trained = _trained(judged, holdout_start, parts)
     if not definition.refit:
         return trained
-    again, whole = run_folder(settings, "refits", request), parts.training | parts.in_gap | parts.holdout
-    _make(definition, columns, wanted, whole, parts.holdout, again, tables)
-    return msgspec.structs.replace(trained, refit_folder=str(again), refit_rows=int(whole.sum()))
+    whole = parts.training | parts.in_gap | parts.holdout
+    scoring = made(whole, refit=True)
+    return msgspec.structs.replace(trained, refit_folder=str(scoring.folder), refit_rows=int(whole.sum()))
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A candidate's folder, and whether an earlier run trained what is in it."""
+
+    folder: Path
+    key: Digest
+    reused: bool
 
 
 def _make(
@@ -155,9 +174,11 @@ def _shares(definition: ModelDefinition, labels: Floats) -> tuple[float, ...]:
     return tuple(float(np.mean(labels == place)) for place, _ in enumerate(definition.label.classes))
 
 
-def _trained(folder: str, holdout_start: datetime, parts: Split) -> Trained:
+def _trained(judged: Made, holdout_start: datetime, parts: Split) -> Trained:
     return Trained(
-        folder=folder,
+        folder=str(judged.folder),
+        key=judged.key,
+        reused=judged.reused,
         holdout_start=holdout_start,
         training_rows=int(parts.training.sum()),
         holdout_rows=int(parts.holdout.sum()),
