@@ -1,0 +1,1 @@
+"""Quality by interval: what each run measured on its holdout, as a table and as a curve."""
