@@ -166,7 +166,7 @@ def _await_visible(end: Ends, stream: Stream, records: int) -> None:
 
 
 def memory_figures(samples: Sequence[tuple[int, int]]) -> dict[str, Any]:
-    """The highest, and the medians of the second and third tenth of the records and of the last; in MB of 2**20 bytes."""
+    """The highest, and the medians of the second and third tenth of the records and of the last; in MB (2**20)."""
     total = samples[-1][0]
 
     def between(low: float, high: float) -> float:
