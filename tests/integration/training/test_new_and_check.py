@@ -98,7 +98,7 @@ def test_a_table_becomes_a_definition_too(tmp_path: Path) -> None:
     done = baton(tmp_path, "new", "parcel", "--from-table", "parcels", "deliveries", "--label", "minutes", parcels=url)
     assert done.exit_code == 0, done.output
     definition = load_definition(tmp_path / "models", "parcel")
-    assert definition.source.table == "deliveries"
+    assert definition.all_sources[0].table == "deliveries"
     assert {"km", "kg", "express", "depot"} <= {feature.name for feature in definition.features}
     found, status = check(tmp_path, "parcel", "--sample", "3000", parcels=url)
     assert status == 0, found.findings
