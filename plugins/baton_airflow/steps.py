@@ -99,7 +99,9 @@ class Steps:
         try:
             pulled = pipeline.pull_source(*self._asked(), source)
         except Exception as error:
-            self._hand_on(NOT_PULLED, errors.sentence(str(error) or type(error).__name__))
+            why = errors.sentence(str(error) or type(error).__name__)
+            self._hand_on(NOT_PULLED, why)
+            log.warning("not pulled", source=source, sentence=why)
             raise
         log.info("pulled", source=source, rows=pulled.rows, newest=pulled.newest, sentence=pulled.sentence)
         return _json(pulled)
@@ -125,7 +127,8 @@ class Steps:
         if found.verdict.judgement is not Judgement.PASS:
             self._hand_on(RETURNED, _json(found))
             self._tell([found.verdict])
-            raise AirflowFailException(f"the data are refused: {found.verdict.sentence}")
+            again = "once a source is mended, start a run that pulls again"
+            raise AirflowFailException(f"the data are refused: {found.verdict.sentence}; {again}")
         return _json(found)
 
     def train(self, snapshot: Json, validated: Json) -> Json:

@@ -41,11 +41,11 @@ class Pulled:
         deadline_s = time.monotonic() + 120
         while DAG_ID not in {dag["dag_id"] for dag in self.client.call("GET", "/dags")["dags"]}:
             assert time.monotonic() < deadline_s, self.client.call("GET", "/importErrors")
-            time.sleep(0.5)
+            time.sleep(1.0)
         self.client.call("PATCH", f"/dags/{DAG_ID}", {"is_paused": False})
         body = {"dag_run_id": RUN_ID, "logical_date": None, "conf": conf}
         self.client.call("POST", f"/dags/{DAG_ID}/dagRuns", body)
-        return self.client.follow(DAG_ID, RUN_ID, lambda _: None, limit_s=900).state
+        return self.client.follow(DAG_ID, RUN_ID, lambda _: None, limit_s=900, every_s=2.0).state
 
     def instances(self) -> dict[str, dict[str, Any]]:
         """The instances of ``pull`` by the name that the UI calls them."""
@@ -67,7 +67,7 @@ class Pulled:
         deadline_s = time.monotonic() + 400
         while self.client.call("GET", f"{self._tasks}/assemble")["state"] != "success":
             assert time.monotonic() < deadline_s, self.instances()[name]
-            time.sleep(0.5)
+            time.sleep(1.0)
 
     def result(self, task_id: str, place: int = -1) -> Any:
         """What an instance returned."""

@@ -17,6 +17,7 @@ from training import field
 from training.champion import Holdout, NoBaseline, _columns_for
 from training.definition import Source
 from training.feature import is_missing
+from training.sources import by_key, files
 
 TABLES = {"trips": (1.0, 2.0), "old_trips": (10.0, 20.0)}
 
@@ -140,3 +141,16 @@ def test_rows_that_share_a_key_are_no_baseline(settings: Settings, tmp_path: Pat
     engine.dispose()
     with pytest.raises(NoBaseline, match="its source has several rows with the key 'b'"):
         _columns_for(manifest, definition(), request(refresh=True), settings, holdout())
+
+
+def test_a_champion_of_several_sources_is_scored_on_what_they_make_together(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "rides.csv").write_text(f"trip_id,pickup\na,{START:%Y-%m-%d}\nb,{START:%Y-%m-%d}\n")
+    (tmp_path / "miles.csv").write_text("trip,miles\na,10\nb,20\n")
+    rides = files(f"{tmp_path}/rides.csv", timezone="UTC")
+    miles = files(f"{tmp_path}/miles.csv", brings=["miles"], join=by_key({"trip": "trip_id"}))
+    fares = files(f"{tmp_path}/fares.csv", brings=["fare"], join=by_key({"trip": "trip_id"}))
+    theirs = definition(source=None, sources=[rides, miles, fares])
+    manifest = msgspec.structs.replace(champion(tmp_path), sources=theirs.manifest_sources)
+    found = _columns_for(manifest, definition(), request(), settings, holdout())
+    assert (found["trip_id"], list(found["miles"])) == (["b", "a"], [20.0, 10.0])
+    assert _columns_for(manifest, theirs, request(), settings, rows := holdout()) is rows.columns
