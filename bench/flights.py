@@ -165,7 +165,7 @@ def _make(folder: Path, seed: int, trees: int) -> None:
         schema=fitted.schema,
         output=compiled.output,
         topics=Topics.of(made.name),
-        sources=(made.manifest_source,),
+        sources=made.manifest_sources,
         snapshot=Snapshot(
             sha256="0" * 64,
             start=_YEAR[0],

@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from scoring.contract.envelope import Keyring
@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     """File with the bearer token that /metrics asks for."""
     log_format: str = Field(default="json", pattern="^(json|console)$")
     """json for machines, console for people."""
+    _elsewhere: Callable[[str], str | None] | None = PrivateAttr(default=None)
 
     @field_validator("models", mode="before")
     @classmethod
@@ -185,6 +186,16 @@ class Settings(BaseSettings):
             )
         return self.models
 
+    def looking_further(self, elsewhere: Callable[[str], str | None]) -> Self:
+        """The same settings with another place to look for the connections that are not set.
+
+        Args:
+            elsewhere: the URL of a connection by its name; None where that place has none either.
+        """
+        found = self.model_copy()
+        found._elsewhere = elsewhere  # noqa: SLF001  of its own copy
+        return found
+
     def need_connection(self, name: str) -> str:
         """The URL of the connection ``name``.
 
@@ -192,6 +203,8 @@ class Settings(BaseSettings):
             ConfigurationError: there is no such connection.
         """
         url = self.connections.get(name.lower())
+        if url is None and self._elsewhere is not None:
+            url = self._elsewhere(name)
         if url is None:
             variable = f"BATON_CONNECTIONS__{name.upper()}"
             raise ConfigurationError(f"connection {name!r} is unknown; set {variable} to its URL")

@@ -38,8 +38,9 @@ class Quality:
 
 def outcomes_of(definition: ModelDefinition, url: str, start: datetime, end: datetime) -> dict[str, bool]:
     """What became of each record in ``[start, end)`` by its key; without those whose outcome never comes."""
-    source, label = definition.source, definition.label
-    key, event, column = (source.column(name) for name in (definition.key, definition.event_time, label.column))
+    (source,), label = definition.all_sources, definition.label
+    columns = dict(source.columns)
+    key, event, column = (columns[name] for name in (definition.key, definition.event_time, label.column))
     table = sa.table(source.table, sa.column(key), sa.column(event, sa.DateTime(timezone=True)), sa.column(column))
     wanted = (
         sa.select(table.c[key], table.c[column] >= label.at_least)

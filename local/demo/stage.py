@@ -71,7 +71,7 @@ class Stage:
     @property
     def warehouse_url(self) -> str:
         """SQLAlchemy URL of the warehouse."""
-        return self.settings.need_connection(self.definition.source.connection)
+        return self.settings.need_connection(self.definition.declared_sources[0].place.connection)
 
     @property
     def warehouse_file(self) -> Path:

@@ -17,7 +17,7 @@ def fact(task_id: str, result: Result | None) -> str:
         return ""
 
 
-def _pull(result: Result) -> str:
+def _assemble(result: Result) -> str:
     return f"{result['rows']:,} flights, {result['labels_not_yet_known']:,} outcomes not known yet"
 
 
@@ -66,7 +66,7 @@ def _wait(result: Result) -> str:
 
 
 _FACTS: Mapping[str, Callable[[Result], str]] = {
-    "pull": _pull,
+    "assemble": _assemble,
     "snapshot": _snapshot,
     "validate": _validate,
     "train": _train,

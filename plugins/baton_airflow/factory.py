@@ -1,9 +1,10 @@
 """One DAG per model definition. ::
 
-    pull -> snapshot -> validate -> train -> evaluate -> gates -> register -> promote -> announce -> wait_for_workers
-                                                             |          |
-    repair ------------------------------------------------- | -------- ^ -> refused
-                                                             keep
+    pull [each source] -> assemble -> snapshot -> validate -> train -> evaluate -> gates -> register -> promote
+                                                                                                |          |
+    repair ------------------------------------------------------------------------------------ | -------- ^ -> refused
+                                                                                                keep       |
+                                                                           wait_for_workers <- announce <- +
 
 Where the definition asks for a person, ``approve`` stands between ``register`` and ``promote``.
 
@@ -27,14 +28,29 @@ from baton_airflow.house import RUN_LIMIT, TAG, TASK_DEFAULTS
 from baton_airflow.operators import FORM, ApproveOperator, WaitForWorkersOperator
 from baton_airflow.repair import repair_models
 from baton_airflow.request import run_params
-from baton_airflow.steps import ANNOUNCE, APPROVE, GATES, KEEP, PROMOTE, REFUSED, REGISTER, RESULT, WAIT, Json, Steps
+from baton_airflow.steps import (
+    ANNOUNCE,
+    APPROVE,
+    ASSEMBLE,
+    GATES,
+    KEEP,
+    PROMOTE,
+    PULL,
+    REFUSED,
+    REGISTER,
+    RESULT,
+    WAIT,
+    Json,
+    Steps,
+)
 from training.definition import Approval, ModelDefinition
 
 _HOW = """
 ## What a run does
 | task | |
 |---|---|
-| `pull` | reads the rows of the data interval, and what is looked up for each as it was known at its event |
+| `pull` | reads the rows of the data interval, an instance for each source; what was pulled before is not read again |
+| `assemble` | joins them, and looks up for each record what was known at its event; names the sources that failed |
 | `snapshot` | keeps them, unchangeable, under the SHA-256 of their content |
 | `validate` | holds them against the suite in `expectations/`; red when they do not fit |
 | `train` | fits on everything before the holdout and compiles the model |
@@ -87,8 +103,7 @@ def _wire(definition: ModelDefinition) -> None:
     # them that succeeded there is nothing to judge, and they fail with their upstream.
     always = TriggerRule.ALL_DONE_MIN_ONE_SUCCESS
 
-    pulled = task(steps.pull)()
-    snapshot = task(steps.snapshot)(pulled)
+    snapshot = task(steps.snapshot)(_pulled(definition, steps))
     validated = task(steps.validate)(snapshot)
     trained = task(steps.train)(snapshot, validated)
     evaluated = task(steps.evaluate)(snapshot, trained)
@@ -103,6 +118,17 @@ def _wire(definition: ModelDefinition) -> None:
     registered >> [refused, kept]
     if definition.approval is not None:
         registered >> _approve(steps, definition.approval, gated, evaluated, registered) >> [promoted, refused]
+
+
+def _pulled(definition: ModelDefinition, steps: Steps) -> XComArg:
+    """One instance for each source, which the UI calls by its name; then what makes records of them all."""
+    sources = definition.all_sources
+    longest = max(timedelta(seconds=source.timeout_s) for source in sources)
+    limit = max(longest, TASK_DEFAULTS["execution_timeout"])
+    pull = task(task_id=PULL, map_index_template="{{ task.op_kwargs.source }}", execution_timeout=limit)(steps.pull)
+    # It runs after a failure too, to name the source that failed.
+    assemble = task(task_id=ASSEMBLE, trigger_rule=TriggerRule.ALL_DONE)(steps.assemble)
+    return assemble(pull.expand(source=[source.title for source in sources]))
 
 
 def hand_over(steps: Steps, gated: Json, registered: Json) -> tuple[XComArg, XComArg]:

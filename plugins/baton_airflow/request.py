@@ -90,6 +90,13 @@ def _run_params() -> dict[str, Param]:
             description="Everything but the promotion: the candidate is trained, judged and kept, and the champion "
             "stays.",
         ),
+        "refresh": Param(
+            False,
+            type="boolean",
+            title="Pull again",
+            description="Read every source again, also what was pulled before, and tell how many rows were added and "
+            "removed.",
+        ),
         "force": Param(
             False,
             type="boolean",
@@ -164,6 +171,7 @@ def run_request(definition: ModelDefinition, run: Run, params: Mapping[str, Any]
         reason=reason or ("asked for by hand" if run.triggering_user_name else "due by the schedule"),
         parameters=settings,
         purpose=_purpose(run, params),
+        refresh=bool(params.get("refresh")),
     )
 
 

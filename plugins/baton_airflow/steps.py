@@ -6,6 +6,7 @@ verdicts stay readable, in the UI and through the REST API, whatever the run's e
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,7 +15,10 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
 from baton_airflow import question
+from baton_airflow.connections import from_airflow
+from baton_airflow.pulls import not_pulled
 from baton_airflow.request import run_request
+from scoring.contract import errors
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.verdict import Judgement, Verdict
 from scoring.settings import Settings, read_settings
@@ -28,6 +32,7 @@ from training.results import (
     Kept,
     Promoted,
     Pulled,
+    PulledSource,
     Purpose,
     Refused,
     Registered,
@@ -52,7 +57,10 @@ VERDICTS = "verdicts"
 RETURNED = "return_value"
 FORESEEN = "foreseen"
 """XCom key of the refusal that needs no person's answer."""
+NOT_PULLED = "not_pulled"
+"""XCom key of the reason why a source could not be pulled."""
 
+PULL, ASSEMBLE = "pull", "assemble"
 GATES, REGISTER, APPROVE, PROMOTE = "gates", "register", "approve", "promote"
 ANNOUNCE, WAIT, REFUSED, KEEP = "announce", "wait_for_workers", "refused", "keep"
 # Handing a wait over and taking it back costs two starts of a process, so the task looks by itself for a moment.
@@ -86,9 +94,26 @@ class Steps:
         self._definition = definition
         self._context = context
 
-    def pull(self) -> Json:
-        """Read the interval's rows from the source, with lookups as of each event."""
-        return _json(pipeline.pull(*self._asked()))
+    def pull(self, source: str) -> Json:
+        """Read one source's rows of the interval, unless they were pulled before."""
+        try:
+            pulled = pipeline.pull_source(*self._asked(), source)
+        except Exception as error:
+            why = errors.sentence(str(error) or type(error).__name__)
+            self._hand_on(NOT_PULLED, why)
+            log.warning("not pulled", source=source, sentence=why)
+            raise
+        log.info("pulled", source=source, rows=pulled.rows, newest=pulled.newest, sentence=pulled.sentence)
+        return _json(pulled)
+
+    def assemble(self, pulled: Json) -> Json:
+        """Make records of what was pulled of all sources. Red, with their names, where some were not pulled."""
+        found = [from_json(PulledSource, each) for each in pulled]
+        reasons = partial(self._handed_on, PULL, NOT_PULLED)
+        lacking = not_pulled(self._definition, {each.source for each in found}, reasons)
+        if lacking is not None:
+            raise AirflowFailException(lacking)
+        return _json(pipeline.assemble(*self._asked(), found))
 
     def snapshot(self, pulled: Json) -> Json:
         """Keep the rows under the hash of their content."""
@@ -102,7 +127,8 @@ class Steps:
         if found.verdict.judgement is not Judgement.PASS:
             self._hand_on(RETURNED, _json(found))
             self._tell([found.verdict])
-            raise AirflowFailException(f"the data are refused: {found.verdict.sentence}")
+            again = "once a source is mended, start a run that pulls again"
+            raise AirflowFailException(f"the data are refused: {found.verdict.sentence}; {again}")
         return _json(found)
 
     def train(self, snapshot: Json, validated: Json) -> Json:
@@ -256,14 +282,19 @@ class Steps:
     def _asked(self) -> Asked:
         context = self._context()
         request = run_request(self._definition, context["dag_run"], context["params"])
-        return Asked(tuned(self._definition, request.parameters), request, read_settings())
+        settings = read_settings().looking_further(from_airflow)
+        return Asked(tuned(self._definition, request.parameters), request, settings)
 
     def _hand_on(self, key: str, value: Json) -> None:
         self._context()["ti"].xcom_push(key, value)
 
-    def _handed_on(self, task_id: str, key: str = RESULT) -> Json:
-        """What another task of this run handed on; None where it did not run, or did not get so far."""
-        return self._context()["ti"].xcom_pull(task_ids=task_id, key=key)
+    def _handed_on(self, task_id: str, key: str = RESULT, place: int = -1) -> Json:
+        """What another task of this run handed on; None where it did not run, or did not get so far.
+
+        Args:
+            place: of a mapped instance.
+        """
+        return self._context()["ti"].xcom_pull(task_ids=task_id, key=key, map_indexes=place)
 
     def _tell(self, verdicts: Iterable[Verdict]) -> None:
         """Put every verdict into the log and into XCom."""

@@ -73,7 +73,7 @@ def _manifest(
         schema=candidate.schema,
         output=candidate.output,
         topics=definition.all_topics,
-        sources=(definition.manifest_source,),
+        sources=definition.manifest_sources,
         pass_through=tuple(definition.pass_through),
         snapshot=Snapshot(
             sha256=snapshot.sha256,

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ import msgspec
 import numpy as np
 
 from scoring.contract.clock import from_epoch_s
-from scoring.contract.encoder import Column, Columns, Floats
+from scoring.contract.encoder import Columns, Floats
 from scoring.contract.errors import BatonError, Unavailable
 from scoring.contract.features import FeatureSchema
-from scoring.contract.manifest import Manifest, Source
+from scoring.contract.manifest import Manifest
 from scoring.lookups.database import Engines
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
@@ -22,10 +21,11 @@ from scoring.registry.open import open_registry
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
 from scoring.settings import Settings
-from scoring.sources.port import Pull
-from scoring.sources.sql import read_columns
+from scoring.sources.joined import plan
 from training.definition import ModelDefinition
+from training.gather import read_sources
 from training.metrics import metrics_of
+from training.origins import origins_of
 from training.results import Baseline, BaselineKind, Purpose, RunRequest
 from training.rows import at, missing
 from training.source import look_up
@@ -93,7 +93,7 @@ def champion_baseline(
     try:
         scorer = _champion(settings, head)
         found = msgspec.structs.replace(found, manifest=scorer.manifest)
-        return _measured(found, scorer, definition, settings, holdout)
+        return _measured(found, scorer, definition, request, settings, holdout)
     except Unavailable:
         raise
     except Exception as error:
@@ -102,7 +102,12 @@ def champion_baseline(
 
 
 def _measured(
-    found: Champion, scorer: Scorer, definition: ModelDefinition, settings: Settings, holdout: Holdout
+    found: Champion,
+    scorer: Scorer,
+    definition: ModelDefinition,
+    request: RunRequest,
+    settings: Settings,
+    holdout: Holdout,
 ) -> Champion:
     manifest = scorer.manifest
     snapshot = manifest.snapshot
@@ -117,7 +122,7 @@ def _measured(
     if manifest.output.classes != tuple(definition.label.classes):
         theirs, ours = [*manifest.output.classes], [*definition.label.classes]
         raise NoBaseline(f"its classes are {theirs}, the candidate's {ours}")
-    columns = _columns_for(manifest, definition, settings, holdout)
+    columns = _columns_for(manifest, definition, request, settings, holdout)
     # It scores with the tables that are frozen into its bundle, whatever they say today.
     scores = scorer.score({**columns, **scorer.frozen(columns, holdout.rows)}, holdout.rows)
     baseline = msgspec.structs.replace(
@@ -137,7 +142,9 @@ def _champion(settings: Settings, head: LedgerEntry) -> Scorer:
         return Scorer(open_bundle(folder, head.manifest_digest))
 
 
-def _columns_for(manifest: Manifest, definition: ModelDefinition, settings: Settings, holdout: Holdout) -> Columns:
+def _columns_for(
+    manifest: Manifest, definition: ModelDefinition, request: RunRequest, settings: Settings, holdout: Holdout
+) -> Columns:
     """What the champion's own schema reads: from the holdout where that has it, otherwise pulled for it.
 
     The holdout's looked-up values are as of the definition's event time: a champion with another one gets its own.
@@ -147,13 +154,14 @@ def _columns_for(manifest: Manifest, definition: ModelDefinition, settings: Sett
     has_lookups = schema.event_time == known.event_time and all(each in known.lookups for each in schema.lookups)
     if has_lookups and all(field.name in same for field in schema.fields):
         return holdout.columns
-    return _pulled(manifest, settings, holdout, same)
+    return _pulled(manifest, request, settings, holdout, same)
 
 
 def _same_fields(manifest: Manifest, definition: ModelDefinition, holdout: Holdout) -> set[str]:
-    """The champion's fields that the holdout has from the same column, as the same type."""
+    """The champion's fields that the holdout has from the same columns, as the same type."""
     types = holdout.schema.column_types()
-    theirs, ours = _origins(manifest.sources), _origins([definition.manifest_source])
+    theirs = origins_of(manifest.sources, manifest.schema.event_time)
+    ours = origins_of(definition.manifest_sources, definition.event_time)
     return {
         field.name
         for field in manifest.schema.fields
@@ -161,20 +169,13 @@ def _same_fields(manifest: Manifest, definition: ModelDefinition, holdout: Holdo
     }
 
 
-def _origins(sources: Sequence[Source]) -> dict[str, tuple[Source, str]]:
-    """Place and column by field: a field of the same name may have been another column."""
-    return {field: (source.place, column) for source in sources for field, column in source.columns}
-
-
-def _pulled(manifest: Manifest, settings: Settings, holdout: Holdout, same: set[str]) -> Columns:
+def _pulled(manifest: Manifest, request: RunRequest, settings: Settings, holdout: Holdout, same: set[str]) -> Columns:
     schema, engines = manifest.schema, Engines(settings.need_connection)
     start, end = _window(schema.event_time, holdout, same)
-    found: dict[str, Column] = {}
+    kinds = {field.name: field.type for field in schema.fields}
+    pulls = plan(manifest.sources, kinds, schema.event_time, start, end)
+    found = read_sources(manifest.sources, pulls, settings, request)
     try:
-        for source in manifest.sources:
-            kinds = schema.column_types()
-            pull = Pull(source=source, kinds=kinds, event_time=schema.event_time, start=start, end=end)
-            found.update(read_columns(engines, pull))
         rows = len(found[schema.key])
         found.update(look_up(engines, schema, found, rows))
     finally:

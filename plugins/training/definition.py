@@ -30,7 +30,7 @@ import msgspec
 
 from scoring.contract import manifest
 from scoring.contract.errors import ConfigurationError
-from scoring.contract.features import Feature, FeatureSchema, Field, Lookup
+from scoring.contract.features import Feature, FeatureSchema, Field, FieldType, Lookup
 from scoring.contract.manifest import Task, Topics
 from scoring.contract.records import ORDINARY, RecordRules
 from training import limits
@@ -39,6 +39,7 @@ from training.estimator import Estimator
 from training.lookup import frozen_lookup, table_lookup, topic_lookup
 from training.mistakes import mistakes
 from training.period import Period, days, months
+from training.sources import DeclaredSource, resolve, sql
 from training.tunable import Bounds, between, one_of, tunable_mistakes
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ __all__ = [
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The table that the records and their labels are pulled from.
+    """The one table that the records and their labels are pulled from; ``training.sources`` has what else there is.
 
     Attributes:
         connection: the *name* of a database connection (``BATON_CONNECTIONS__<NAME>``).
@@ -177,6 +178,8 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of the model, its DAG and its topics.
+        source: the table that all of it comes from; several sources, or one of another kind, are ``sources``.
+        sources: where the records come from, and what others add to them (``training.sources``).
         key: field that identifies a record; it becomes the Kafka key.
         event_time: field with the moment of the prediction; features may only use what is known then.
         fields: of the input record.
@@ -203,7 +206,8 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    source: Source
+    source: Source | None = None
+    sources: Sequence[DeclaredSource] = ()
     key: str
     event_time: str
     fields: Sequence[Field]
@@ -262,10 +266,29 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
         return self.topics or Topics.of(self.name)
 
     @property
-    def manifest_source(self) -> manifest.Source:
-        """The source as the manifest keeps it: the known fields, without the label."""
-        columns = tuple((field.name, self.source.column(field.name)) for field in self.known_fields)
-        return manifest.Source(connection=self.source.connection, table=self.source.table, columns=columns)
+    def declared_sources(self) -> tuple[DeclaredSource, ...]:
+        """The sources in the one form that all are declared in, in their order."""
+        short = self.source
+        alone = () if short is None else (sql(short.connection, short.table, columns=short.columns),)
+        return (*alone, *self.sources)
+
+    @property
+    def source_types(self) -> dict[str, FieldType]:
+        """The type of every field and of the label: of all that the sources bring together."""
+        kinds = {self.label.column: FieldType.NUMBER, **{field.name: field.type for field in self.fields}}
+        # Classes are compared as text, whatever the column holds and a late field of the same name says.
+        return {**kinds, self.label.column: FieldType.STRING} if self.label.classes else kinds
+
+    @property
+    def all_sources(self) -> tuple[manifest.Source, ...]:
+        """The sources with the label and with the fields that are known late: what a run pulls."""
+        names = dict.fromkeys([*(field.name for field in self.fields), self.label.column])
+        return resolve(self.declared_sources, [*names])
+
+    @property
+    def manifest_sources(self) -> tuple[manifest.Source, ...]:
+        """The sources as the manifest keeps them: the known fields, without the label."""
+        return resolve(self.declared_sources, [field.name for field in self.known_fields])
 
     def interval_ending(self, end: datetime) -> tuple[datetime, datetime]:
         """The data interval ``[start, end)`` of event time of a run whose data end at ``end``."""

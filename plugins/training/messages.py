@@ -1,4 +1,4 @@
-"""Input messages from rows of the source: what a producer at the event would have sent, and golden rows hold."""
+"""Input messages from rows of the sources: what a producer at the event would have sent, and golden rows hold."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -6,13 +6,13 @@ from math import isnan
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from scoring.contract.clock import from_epoch_s, rfc3339
 from scoring.contract.features import Field, FieldType
-from scoring.lookups.database import Engines
 from scoring.settings import Settings
-from scoring.sources.port import Pull
-from scoring.sources.sql import stream_rows
+from scoring.sources.joined import assemble, plan
+from scoring.sources.open import Sources
 from training.definition import ModelDefinition
 
 _WHOLE_END = 2.0**53
@@ -47,20 +47,29 @@ def messages(definition: ModelDefinition, settings: Settings, start: datetime, e
     """The messages of the events in ``[start, end)`` in the order of their time, read as they are needed.
 
     Raises:
-        Unavailable: the database cannot be reached.
-        ConfigurationError: the connection, a table or a column is unknown.
+        Unavailable: a source cannot be read now.
+        ConfigurationError: the connection, the place or a column is unknown.
     """
-    fields, engines = definition.known_fields, Engines(settings.need_connection)
+    fields = definition.known_fields
     kinds = {field.name: field.type for field in fields}
-    try:
-        source, event_time = definition.manifest_source, definition.event_time
-        pull = Pull(source=source, kinds=kinds, event_time=event_time, start=start, end=end)
-        for row in stream_rows(engines, pull):
-            key = key_text(kinds[definition.key], row[definition.key])
-            moment = from_epoch_s(row[definition.event_time])
-            yield Message(key.encode(), moment, encode_message(fields, row))
-    finally:
-        engines.close()
+    for row in _rows(definition, kinds, settings, start, end):
+        key = key_text(kinds[definition.key], row[definition.key])
+        yield Message(key.encode(), from_epoch_s(row[definition.event_time]), encode_message(fields, row))
+
+
+def _rows(
+    definition: ModelDefinition, kinds: Mapping[str, FieldType], settings: Settings, start: datetime, end: datetime
+) -> Iterator[Row]:
+    """The records in the order of their time; those of several sources are all read first."""
+    sources, event_time = definition.manifest_sources, definition.event_time
+    pulls = plan(sources, kinds, event_time, start, end)
+    with Sources(settings.need_connection) as reader:
+        if len(pulls) == 1:
+            yield from reader.stream(pulls[0])
+            return
+        columns = assemble(sources, pulls, [reader.read(pull) for pull in pulls])
+    for place in np.argsort(np.asarray(columns[event_time], dtype=np.float64), kind="stable").tolist():
+        yield {name: column[place] for name, column in columns.items()}
 
 
 def key_text(kind: FieldType, value: Any) -> str:

@@ -13,6 +13,7 @@ from scoring.contract.manifest import Task
 from scoring.contract.manifest_rules import class_mistakes
 from scoring.contract.notice import ModelName
 from training.gate_mistakes import gate_mistakes
+from training.source_mistakes import columns_read, source_mistakes
 
 if TYPE_CHECKING:
     from training.definition import Label, ModelDefinition
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 def mistakes(definition: "ModelDefinition") -> Iterator[str]:
     """Every mistake, a sentence each."""
     yield from _name_mistakes(definition)
+    yield from source_mistakes(definition)
     yield from _leaks(definition)
     yield from _schema_mistakes(definition)
     yield from definition.estimator.mistakes()
@@ -69,8 +71,9 @@ def _leaks(definition: "ModelDefinition") -> Iterator[str]:
         yield f"{name!r} is the key or the event time and must be known at the event"
     delays = defaultdict(set)
     for field in definition.fields:
-        delays[definition.source.column(field.name)].add(field.known_after_s)
-    for column, found in delays.items():
+        for place in columns_read(definition, field.name):
+            delays[place].add(field.known_after_s)
+    for (_, column), found in delays.items():
         if len(found) > 1:
             yield f"column {column!r} of the source is read by several fields with another known_after each"
 
@@ -99,15 +102,15 @@ def _schema_mistakes(definition: "ModelDefinition") -> Iterator[str]:
 
 def _label_mistakes(definition: "ModelDefinition") -> Iterator[str]:
     label = definition.label
-    column = definition.source.column(label.column)
-    known = [field.name for field in definition.known_fields if definition.source.column(field.name) == column]
+    places = columns_read(definition, label.column)
+    known = [field.name for field in definition.known_fields if columns_read(definition, field.name) & places]
     if label.known_after < timedelta(0):
         yield "label: known_after must not be negative"
     if known:
         names = ", ".join(repr(name) for name in known)
         yield (
             f"label: {label.column!r} is also a field that is known at the event, so nothing is left to predict "
-            f"(column {column!r} of the source, read by {names})"
+            f"(column {min(column for _, column in places)!r} of the source, read by {names})"
         )
     if definition.threshold is not None and definition.task is Task.REGRESSION:
         yield "threshold: a regression has no decision; leave it out, or give the label at_least"

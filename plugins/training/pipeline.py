@@ -2,7 +2,7 @@
 
 ::
 
-    pull -> snapshot -> validate -> train -> evaluate -> gates -> register -> promote -> announce -> wait
+    pull -> assemble -> snapshot -> validate -> train -> evaluate -> gates -> register -> promote -> announce -> wait
 
 Each step takes the definition, the request, the settings and what the steps before handed on, and returns a small
 value that is JSON (``training.results``). Each may be repeated: it finds its earlier result or makes an equal one.
@@ -13,7 +13,7 @@ This module imports no library for data, training or the registry; each step loa
 # ruff: noqa: PLC0415  see the last sentence above
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
@@ -29,6 +29,7 @@ from training.results import (
     Gated,
     Promoted,
     Pulled,
+    PulledSource,
     Refused,
     Registered,
     RunRequest,
@@ -46,13 +47,38 @@ Result = TypeVar("Result")
 CONVERGENCE_LIMIT = timedelta(minutes=5)
 
 
-def pull(definition: ModelDefinition, request: RunRequest, settings: Settings) -> Pulled:
-    """Read the rows of the interval and look up, as of each event, what the definition asks for.
+def pull_source(definition: ModelDefinition, request: RunRequest, settings: Settings, source: str) -> PulledSource:
+    """Read one source's rows of the interval, unless that was done before: for the same source, interval and code.
+
+    Args:
+        source: its name; each of the definition's sources is pulled by itself.
 
     Raises:
-        Unavailable: the database cannot be reached.
-        ConfigurationError: the connection, a table or a column is unknown.
+        Unavailable: the source cannot be read now.
+        ConfigurationError: the connection, the place or a column is unknown.
     """
+    from training.gather import pull_source as run
+
+    return run(definition, request, settings, source)
+
+
+def assemble(
+    definition: ModelDefinition, request: RunRequest, settings: Settings, pulled: Sequence[PulledSource]
+) -> Pulled:
+    """Make records of what was pulled of all sources, and look up, as of each event, what the definition asks for.
+
+    Raises:
+        Unavailable: a database that values are looked up in cannot be reached.
+        ConfigurationError: a source has two rows of one key, or a lookup's connection, table or column is unknown.
+        SnapshotDamaged: what was pulled of a source is not there any more.
+    """
+    from training.pull import assemble as run
+
+    return run(definition, request, settings, pulled)
+
+
+def pull(definition: ModelDefinition, request: RunRequest, settings: Settings) -> Pulled:
+    """``pull_source`` for all sources, one after the other, and ``assemble``; for callers without a scheduler."""
     from training.pull import pull as run
 
     return run(definition, request, settings)

@@ -1,30 +1,35 @@
-"""Pull: the records of the interval with their labels and what was looked up for them, staged as one file."""
+"""Pull: every source of the interval, and of them the records with labels and looked-up values, staged as one file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scoring.contract import manifest
 from scoring.contract.digest import digest_of
 from scoring.contract.encoder import Column
 from scoring.contract.features import FieldType
 from scoring.lookups.database import Engines
 from scoring.parquet import write_columns
 from scoring.settings import Settings
-from scoring.sources.port import Pull
-from scoring.sources.sql import read_columns
 from training.definition import ModelDefinition
 from training.frozen import stage_tables
-from training.results import Pulled, RunRequest
+from training.gather import pull_source, read_pulled
+from training.results import Pulled, PulledSource, RunRequest
 from training.rows import missing, targets
 from training.source import look_up, withhold_unknown
 
 
 def pull(definition: ModelDefinition, request: RunRequest, settings: Settings) -> Pulled:
-    """Read the rows of the interval (see ``training.pipeline``)."""
+    """Read all sources, one after the other, and put them together (see ``training.pipeline``)."""
+    pulled = [pull_source(definition, request, settings, source.title) for source in definition.all_sources]
+    return assemble(definition, request, settings, pulled)
+
+
+def assemble(
+    definition: ModelDefinition, request: RunRequest, settings: Settings, pulled: Sequence[PulledSource]
+) -> Pulled:
+    """Make records of what was pulled (see ``training.pipeline``)."""
+    columns, kinds = read_pulled(definition, request, settings, pulled), column_types(definition)
     engines = Engines(settings.need_connection)
-    kinds = column_types(definition)
     try:
-        columns = read_columns(engines, _pull_of(definition, kinds, request))
         rows = len(columns[definition.key])
         columns.update(look_up(engines, definition.schema, columns, rows))
         stage_tables(engines, definition, run_folder(settings, "staged", request))
@@ -44,28 +49,7 @@ def run_folder(settings: Settings, what: str, request: RunRequest) -> Path:
 
 def column_types(definition: ModelDefinition) -> Mapping[str, FieldType]:
     """The type of every column of a snapshot: fields, also late ones, label and looked-up values."""
-    kinds = {definition.label.column: FieldType.NUMBER}
-    kinds.update({field.name: field.type for field in definition.fields})
-    kinds.update(definition.schema.column_types())
-    # Classes are compared as text, whatever the column holds and a late field of the same name says.
-    return {**kinds, definition.label.column: FieldType.STRING} if definition.label.classes else kinds
-
-
-def _pull_of(definition: ModelDefinition, kinds: Mapping[str, FieldType], request: RunRequest) -> Pull:
-    return Pull(
-        source=_whole_source(definition),
-        kinds=kinds,
-        event_time=definition.event_time,
-        start=request.start,
-        end=request.end,
-    )
-
-
-def _whole_source(definition: ModelDefinition) -> manifest.Source:
-    """The source with the label and with the fields that are known late."""
-    names = dict.fromkeys([*(field.name for field in definition.fields), definition.label.column])
-    columns = tuple((name, definition.source.column(name)) for name in names)
-    return manifest.Source(connection=definition.source.connection, table=definition.source.table, columns=columns)
+    return {**definition.schema.column_types(), **definition.source_types}
 
 
 def _hide_late_labels(definition: ModelDefinition, request: RunRequest, columns: dict[str, Column]) -> tuple[int, int]:

@@ -60,6 +60,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         force: promote in spite of an older interval or an earlier rollback; never in spite of a gate.
         parameters: of the estimator, in place of the definition's.
         purpose: what the run is for; only one for a promotion may end in one.
+        refresh: pull again what was pulled before, and tell how it differs.
     """
 
     model: ModelName
@@ -73,6 +74,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     parameters: Mapping[str, Setting] = {}
     purpose: Purpose = Purpose.PROMOTION
+    refresh: bool = False
 
     @property
     def labels_known_by(self) -> datetime:
@@ -80,8 +82,36 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         return self.requested_at if self.effective_from is None else min(self.effective_from, self.requested_at)
 
 
+class PulledSource(msgspec.Struct, frozen=True, kw_only=True):
+    """What was pulled of one source, kept on disk.
+
+    Attributes:
+        source: its name.
+        key: of the pull; what it is kept under.
+        sha256: of the rows.
+        newest: the last time among the rows; None where the source has no time.
+        pulled_at: when it was read, which may have been for an earlier run.
+        seconds: how long that took.
+        reused: it had been pulled before, and was not read again.
+        added, removed: rows that came and went since it had been read before; None where nothing is compared.
+        sentence: all that for people.
+    """
+
+    source: str
+    key: Digest
+    sha256: Digest
+    rows: int
+    newest: datetime | None
+    pulled_at: datetime
+    seconds: float
+    reused: bool
+    added: int | None = None
+    removed: int | None = None
+    sentence: str
+
+
 class Pulled(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of the source with what was looked up for them, staged on disk.
+    """Rows of the sources with what was looked up for them, staged on disk.
 
     Attributes:
         labels_missing: rows whose label is null in the source.

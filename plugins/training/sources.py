@@ -108,21 +108,26 @@ def files(
     connection: str = "",
     format: Format | None = None,  # noqa: A002  the word that people look for
     delimiter: str = ",",
+    timezone: str = "",
     columns: Mapping[str, str] = _NONE,
     brings: Sequence[str] = (),
     join: Join | None = None,
     name: str = "",
     timeout: timedelta = _TIMEOUT,
 ) -> DeclaredSource:
-    """Parquet or CSV files, by a URL or a pattern such as ``s3://lake/trips/*.parquet``.
+    """Parquet or CSV files, by a URL, a path from the root, or a pattern such as ``s3://lake/trips/*.parquet``.
+
+    A file that is not there yet is waited for as the task of the source is tried again.
 
     Args:
         connection: the *name* of a connection whose URL holds the store's credentials and options.
         format: by default told by each file's ending.
         delimiter: between the values of a CSV file.
+        timezone: of times that are written without an offset, such as ``UTC`` or ``Europe/Berlin``; by default such
+            text is an error, and Parquet's times without a zone are UTC.
         columns, brings, join, name, timeout: see ``sql``; the default name is the end of the URL.
     """
-    origin = Files(url=url, format=format, delimiter=delimiter)
+    origin = Files(url=url, format=format, delimiter=delimiter, timezone=timezone)
     source = _source(connection, "", origin, join, name, timeout)
     return DeclaredSource(place=source, columns=columns, brings=tuple(brings))
 

@@ -1,4 +1,4 @@
-"""``baton prune``: delete old versions, snapshots and runs that nothing needs any more."""
+"""``baton prune``: delete old versions, snapshots, runs and pulls that nothing needs any more."""
 
 import sys
 from datetime import UTC, datetime, timedelta
@@ -47,12 +47,13 @@ _DEFAULT = Policy()
 def command(
     models: tuple[str, ...], *, keep: int, days: int, only: tuple[str, ...], dry_run: bool, as_json: bool
 ) -> None:
-    """Delete the versions, snapshots and runs of MODELS that are old and that nothing needs.
+    """Delete the versions, snapshots, runs and pulls of MODELS that are old and that nothing needs.
 
     Kept whatever their age: versions that an entry of the ledger or an alias names, or another tool registered, and
-    the snapshots that their manifests name. A run's folders (what it pulled, its candidate, its bundle) are only
-    needed while it runs. Snapshots and runs are those below BATON_SNAPSHOT_DIR on this host; without it only versions
-    are pruned. Safe to repeat. Exit status 1 when something was left alone because it could not be judged or deleted.
+    the snapshots that their manifests name. A run's folders (what it put together, its candidate, its bundle) are only
+    needed while it runs; what was pulled of a source only saves pulling it again. Snapshots, runs and pulls are those
+    below BATON_SNAPSHOT_DIR on this host; without it only versions are pruned. Safe to repeat. Exit status 1 when
+    something was left alone because it could not be judged or deleted.
     """
     settings = read_settings()
     store = Store(open_ledger(settings), open_registry(settings.need_registry_uri()), settings.snapshot_dir)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -36,11 +37,19 @@ class Files(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
         format: by default told by each file's ending, ``.parquet`` or ``.csv``, the latter also with ``.gz``, ``.bz2``
             or ``.xz`` behind it.
         delimiter: between the values of a CSV file.
+        timezone: of times that are written without an offset, such as ``UTC`` or ``Europe/Berlin``; empty: in a CSV
+            file, and as text, they are errors; times that Parquet keeps as such without a zone are UTC.
     """
 
     url: str
     format: Format | None = None
     delimiter: str = ","
+    timezone: str = ""
+
+    @property
+    def zone(self) -> ZoneInfo | None:
+        """The time zone that is stated; None where none is."""
+        return ZoneInfo(self.timezone) if self.timezone else None
 
     def format_of(self, path: str) -> Format | None:
         """How the rows stand in the file at ``path``; None where nothing says so."""
@@ -234,10 +243,16 @@ def _files_mistakes(files: Files, what: str) -> Iterator[str]:
     parts = urlsplit(files.url)
     if "@" in parts.netloc:
         yield f"{what}: its URL holds credentials; put them into a connection and name that"
+    if "://" not in files.url and not files.url.startswith("/"):
+        yield f"{what}: {files.url!r} depends on where a process runs; write the whole path, from / on"
     if files.format_of(parts.path) is None and not any(sign in files.url for sign in "*?["):
         yield f"{what}: nothing says whether it is Parquet or CSV; state the format"
     if len(files.delimiter) != 1:
         yield f"{what}: the delimiter is {files.delimiter!r}; it must be one character"
+    try:
+        _ = files.zone
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        yield f"{what}: {files.timezone!r} is no time zone; write one such as UTC or Europe/Berlin"
 
 
 def _api_mistakes(api: Api, what: str) -> Iterator[str]:

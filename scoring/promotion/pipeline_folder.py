@@ -3,10 +3,12 @@
 ::
 
     snapshots/<model>/<SHA-256 of the content>.parquet
+    sources/<model>/pulls/<key>.json              what was pulled of a source for an interval
+    sources/<model>/rows/<SHA-256 of the content>.parquet    and its rows; several pulls may have the same
     <step>/<model>/<16 hexadecimal digits>/    what a run keeps for its later steps: staged, candidates, bundles, …
     <step>/<model>/.staging-…/                 left by a process that was killed while it made one of those
 
-``training.snapshot`` and ``training.pull`` write it. Anything else in it is left alone.
+``training.snapshot``, ``training.pull`` and ``scoring.sources.staged`` write it. Anything else in it is left alone.
 """
 
 import os
@@ -22,9 +24,10 @@ import msgspec
 
 from scoring.contract.clock import from_epoch_s
 
-SNAPSHOTS = "snapshots"
+SNAPSHOTS, SOURCES = "snapshots", "sources"
 _SNAPSHOT = re.compile(r"([0-9a-f]{64})\.parquet")
 _RUN = re.compile(r"[0-9a-f]{16}|\.staging-[0-9a-f]+")
+_KEY = re.compile(r"[0-9a-f]{64}\.json")
 _MODEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 
 
@@ -34,13 +37,14 @@ class What(StrEnum):
     VERSION = "version"
     SNAPSHOT = "snapshot"
     RUN = "run"
+    PULL = "pull"
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that may go.
 
     Attributes:
-        name: the version's number, the snapshot's SHA-256, or the run folder's name.
+        name: the version's number, the snapshot's or the pulled rows' SHA-256, or the run folder's name.
         paths: below the pipeline's folder; none for a version.
         size_bytes: None where it cannot be told.
         snapshot: SHA-256 of the snapshot that a version was made from.
@@ -68,6 +72,33 @@ def snapshots_in(folder: Path, model: str) -> list[Item]:
         if (match := _SNAPSHOT.fullmatch(path.name)) and path.is_file()
     ]
     return [_item(What.SNAPSHOT, model, name, [path], folder) for name, path in found]
+
+
+class _PullOf(msgspec.Struct, frozen=True):
+    """What a record of a pull says of its rows."""
+
+    sha256: str
+
+
+def pulls_in(folder: Path, model: str) -> list[Item]:
+    """The rows that were pulled for the model, each with the pulls that brought them; and pulls without rows."""
+    place = folder / SOURCES / model
+    parts: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in _entries(place / "rows"):
+        if match := _SNAPSHOT.fullmatch(path.name):
+            parts[match[1]].append(path)
+    for path in _entries(place / "pulls"):
+        if _KEY.fullmatch(path.name):
+            parts[_rows_of(path)].append(path)
+    return [_item(What.PULL, model, name, paths, folder) for name, paths in sorted(parts.items())]
+
+
+def _rows_of(pull: Path) -> str:
+    """The name of the rows; a record that cannot be read is a thing of its own, which nobody uses either."""
+    try:
+        return msgspec.json.decode(pull.read_bytes(), type=_PullOf).sha256
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return pull.stem
 
 
 def runs_in(folder: Path, model: str) -> list[Item]:

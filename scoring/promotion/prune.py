@@ -1,4 +1,4 @@
-"""Pruning: what no longer has to be kept of old versions, snapshots and runs, and how it is deleted.
+"""Pruning: what no longer has to be kept of old versions, snapshots, runs and pulls, and how it is deleted.
 
 Kept whatever their age: every version that an entry of the ledger names, because an as-of question, a backfill or a
 rollback may need it; every version with an alias; every version that another tool registered; every snapshot that the
@@ -20,7 +20,16 @@ from scoring.contract.errors import BatonError, BundleRejected, ConfigurationErr
 from scoring.contract.manifest import Manifest
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
-from scoring.promotion.pipeline_folder import Item, What, delete, freed_bytes, models_in, runs_in, snapshots_in
+from scoring.promotion.pipeline_folder import (
+    Item,
+    What,
+    delete,
+    freed_bytes,
+    models_in,
+    pulls_in,
+    runs_in,
+    snapshots_in,
+)
 from scoring.registry.files import read_manifest
 from scoring.registry.port import CHAMPION, Registry, VersionInfo
 
@@ -146,6 +155,9 @@ def _found(model: str, store: Store, policy: Policy, now: datetime, wanted: froz
     if store.folder is not None and What.RUN in wanted:
         runs = runs_in(store.folder, model)
         yield _Found(What.RUN, len(runs), _old(runs, policy, now, _age))
+    if store.folder is not None and What.PULL in wanted:
+        pulls = pulls_in(store.folder, model)
+        yield _Found(What.PULL, len(pulls), _old(pulls, policy, now, _age))
     snapshots = snapshots_in(store.folder, model) if store.folder is not None and What.SNAPSHOT in wanted else []
     if not snapshots and What.VERSION not in wanted:
         return

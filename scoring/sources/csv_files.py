@@ -8,27 +8,29 @@ from pyarrow import csv
 
 from scoring.contract.encoder import Column
 from scoring.contract.errors import ConfigurationError
+from scoring.contract.source import Files
 from scoring.sources.port import Pull
 from scoring.sources.texts import from_text
 
 BLOCK_BYTES = 8 * 2**20
 
 
-def read_csv(pull: Pull, file: Any, delimiter: str, where: str) -> Iterator[dict[str, Column]]:
+def read_csv(pull: Pull, file: Any, files: Files, where: str) -> Iterator[dict[str, Column]]:
     """The fields of all rows of a file, block by block. Messages count rows from 1, without the line of names.
 
     Args:
         file: open for reading bytes.
+        files: how values and times are written.
         where: names source and file in messages.
 
     Raises:
         ConfigurationError: a column is not there, a line has too few values, or a value is not of its field's type.
     """
-    columns = dict(pull.source.columns)
+    columns, zone = dict(pull.source.columns), files.zone
     row = 1
-    for block in _blocks(file, sorted(set(columns.values())), delimiter, where):
+    for block in _blocks(file, sorted(set(columns.values())), files.delimiter, where):
         yield {
-            field: from_text(block.column(columns[field]), kind, f"{where}, column {columns[field]!r}", row)
+            field: from_text(block.column(columns[field]), kind, f"{where}, column {columns[field]!r}", row, zone)
             for field, kind in pull.fields.items()
         }
         row += block.num_rows

@@ -62,7 +62,7 @@ def _paths(storage: Any, pattern: str, what: str) -> list[str]:
     found = storage.glob(pattern, detail=True)
     paths = sorted(path for path, about in found.items() if about.get("type") != "directory")
     if not paths:
-        raise ConfigurationError(f"{what}: no file matches {pattern!r}; mend the pattern, or put the files there")
+        raise Unavailable(f"{what}: no file matches {pattern!r} yet; put the files there, or mend the pattern")
     return paths
 
 
@@ -70,10 +70,10 @@ def _rows(pull: Pull, files: Files, storage: Any, path: str) -> Iterator[dict[st
     where = f"{pull.what}, file {path!r}"
     match files.format_of(path):
         case Format.PARQUET:
-            yield from read_parquet(pull, storage, path, where)
+            yield from read_parquet(pull, storage, path, where, files.zone)
         case Format.CSV:
             with storage.open(path, "rb", compression="infer") as file:
-                yield from read_csv(pull, file, files.delimiter, where)
+                yield from read_csv(pull, file, files, where)
         case None:
             raise ConfigurationError(f"{where}: nothing says whether it is Parquet or CSV; state the format")
 
@@ -90,10 +90,13 @@ def _reading(what: str) -> Iterator[None]:
 
 
 def _translated(error: Exception, what: str) -> BatonError:
-    """What a file system's own error means; of those that may repeat a credential only the kind is told."""
+    """What a file system's own error means; of those that may repeat a credential only the kind is told.
+
+    A file that is not there may come late: who reads it tries again.
+    """
     match error:
         case FileNotFoundError():
-            return ConfigurationError(f"{what}: there is no such file; mend its URL, or put the file there")
+            return Unavailable(f"{what}: there is no such file yet; put it there, or mend its URL")
         case PermissionError():
             return ConfigurationError(f"{what}: reading is not allowed; give its connection credentials that may")
         case ImportError():

@@ -1,7 +1,7 @@
 """Rows of Parquet files: only the columns that are wanted, and only the row groups that can hold the interval."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from typing import Any
 
 import numpy as np
@@ -28,12 +28,15 @@ _FORMS = {
 }
 
 
-def read_parquet(pull: Pull, storage: Any, path: str, where: str) -> Iterator[dict[str, Column]]:
+def read_parquet(
+    pull: Pull, storage: Any, path: str, where: str, zone: tzinfo | None = None
+) -> Iterator[dict[str, Column]]:
     """The fields of rows of a file, batch by batch; of those outside the interval some may come as well.
 
     Args:
         storage: the fsspec file system that has the file.
         where: names source and file in messages.
+        zone: of times without one.
 
     Raises:
         ConfigurationError: it is no Parquet, or a column is not there or of another type.
@@ -44,10 +47,10 @@ def read_parquet(pull: Pull, storage: Any, path: str, where: str) -> Iterator[di
         _check(pull, found.schema, where)
         row = 1
         for batch in found.to_batches(
-            columns=sorted(set(columns.values())), filter=_pushed_down(pull, found.schema), batch_size=BATCH_ROWS
+            columns=sorted(set(columns.values())), filter=_pushed_down(pull, found.schema, zone), batch_size=BATCH_ROWS
         ):
             yield {
-                field: _column(batch.column(columns[field]), kind, f"{where}, column {columns[field]!r}", row)
+                field: _column(batch.column(columns[field]), kind, f"{where}, column {columns[field]!r}", row, zone)
                 for field, kind in pull.fields.items()
             }
             row += batch.num_rows
@@ -77,13 +80,21 @@ def _is_text(stored: Any) -> bool:
     return any(is_form(stored) for is_form in _TEXTS)
 
 
-def _pushed_down(pull: Pull, schema: Any) -> Any:
-    """What Parquet's statistics can leave out; the bounds are a second wide of the interval, for all units of time."""
+def _is_naive(stored: Any) -> bool:
+    return pa.types.is_date(stored) or (pa.types.is_timestamp(stored) and stored.tz is None)
+
+
+def _pushed_down(pull: Pull, schema: Any, zone: tzinfo | None) -> Any:
+    """What Parquet's statistics can leave out; the bounds are a second wide of the interval, for all units of time.
+
+    Times in a zone that is stated beside the file lie up to a day beside what is written in it.
+    """
     column = pull.time_column
     if column is None:
         return None
     stored, moment = schema.field(column).type, ds.field(column)
-    start, end = pull.start - timedelta(seconds=1), pull.end + timedelta(seconds=1)
+    beside = timedelta(seconds=1) if zone is None else timedelta(days=1, seconds=1)
+    start, end = pull.start - beside, pull.end + beside
     if pa.types.is_timestamp(stored):
         low, high = (
             pa.scalar(bound, pa.timestamp("us", tz="UTC")).cast(pa.timestamp(stored.unit, tz="UTC"), safe=False)
@@ -96,20 +107,23 @@ def _pushed_down(pull: Pull, schema: Any) -> Any:
     return None
 
 
-def _column(stored: Any, kind: FieldType, what: str, row: int) -> Column:
+def _column(stored: Any, kind: FieldType, what: str, row: int, zone: tzinfo | None) -> Column:
     if pa.types.is_dictionary(stored.type):
         stored = stored.dictionary_decode()
     if kind is FieldType.STRING:
         return [None if value is None else str(value) for value in stored.to_pylist()]
     if kind is FieldType.TIME:
-        return _times(stored, what, row)
+        return _times(stored, what, row, zone)
     return _floats(stored)
 
 
-def _times(stored: Any, what: str, row: int) -> Column:
-    """Seconds since 1970; a time without a zone is UTC, as it is in a database."""
+def _times(stored: Any, what: str, row: int, zone: tzinfo | None) -> Column:
+    """Seconds since 1970; a time without a zone is UTC, as it is in a database, where no other zone is stated."""
     if _is_text(stored.type):
-        return from_text(stored.cast(pa.string()), FieldType.TIME, what, row)
+        return from_text(stored.cast(pa.string()), FieldType.TIME, what, row, zone)
+    if zone is not None and _is_naive(stored.type):
+        written = pc.strftime(stored.cast(pa.timestamp("us"), safe=False), "%Y-%m-%dT%H:%M:%S")
+        return from_text(written, FieldType.TIME, what, row, zone)
     if pa.types.is_date(stored.type) or pa.types.is_timestamp(stored.type):
         return _floats(stored.cast(pa.timestamp("us"), safe=False).cast(pa.int64())) / _ONE_US
     return _floats(stored)

@@ -86,6 +86,17 @@ class Ground:
             aged(folder, age_days)
         return name
 
+    def pull(self, number: int, *, rows: int | None = None, age_days: float | None = None) -> Path:
+        """What was pulled, old, and the older the smaller its number; pulls may share their rows."""
+        folder, age_days = self.folder / "sources" / "small", 200 - number if age_days is None else age_days
+        sha256 = digest_of(f"rows {number if rows is None else rows}".encode())
+        record = folder / "pulls" / f"{digest_of(f'pull {number}'.encode())}.json"
+        for path, content in ((record, f'{{"sha256":"{sha256}"}}'), (folder / "rows" / f"{sha256}.parquet", "rows")):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+            aged(path, age_days)
+        return record
+
     def plan(self, policy: Policy = POLICY, kinds: Iterable[What] = What) -> Plan:
         return plan(["small"], self.store, policy, LATER, kinds)
 
@@ -160,8 +171,31 @@ def test_nothing_young_goes_and_nothing_of_the_newest(ground: Ground) -> None:
     assert names(planned.items, What.VERSION) == {"1", "2"}
     assert names(planned.items, What.SNAPSHOT) == {snapshot_of(number) for number in (13, 14, 15)}
     assert len(names(planned.items, What.RUN)) == 3
-    assert planned.kept == {What.RUN: 3, What.VERSION: 2, What.SNAPSHOT: 3}
+    assert planned.kept == {What.RUN: 3, What.VERSION: 2, What.SNAPSHOT: 3, What.PULL: 0}
     assert ground.plan(Policy(keep=1, older_than=timedelta(days=1_000))).items == ()
+
+
+def test_what_was_pulled_goes_with_its_rows_unless_a_run_has_used_them_since(ground: Ground) -> None:
+    old, shared, sharing, used, newest = (
+        ground.pull(1),
+        ground.pull(2),
+        ground.pull(3, rows=2),
+        ground.pull(4),
+        ground.pull(5),
+    )
+    odd = ground.folder / "sources" / "small" / "pulls" / f"{'0' * 64}.json"
+    odd.write_text("no record")
+    aged(odd, 300)
+    planned = ground.plan()
+    assert len(names(planned.items, What.PULL)) == 4
+    rows = ground.folder / "sources" / "small" / "rows" / f"{digest_of(b'rows 4')}.parquet"
+    os.utime(rows)  # as a run does that reuses them
+    done = carry_out(planned, ground.store)
+    assert done.problems == (f"small: pull {digest_of(b'rows 4')} is in use again and is kept",)
+    assert not any(path.exists() for path in (old, shared, sharing, odd))
+    assert used.exists()
+    assert newest.exists()
+    assert {path.stem for path in rows.parent.iterdir()} == {digest_of(b"rows 4"), digest_of(b"rows 5")}
 
 
 def test_a_run_in_progress_is_spared_with_all_that_its_steps_left(ground: Ground) -> None:

@@ -86,6 +86,17 @@ def test_an_unknown_connection_is_named_with_its_variable() -> None:
         read_settings().need_connection("warehouse")
 
 
+def test_a_connection_that_is_not_set_may_be_found_elsewhere_and_one_that_is_set_wins() -> None:
+    kept = {"lake": "s3://a:b@", "warehouse": "sqlite:////elsewhere.db"}
+    settings = read_settings(connections={"warehouse": "sqlite:////here.db"}).looking_further(kept.get)
+    assert settings.need_connection("warehouse") == "sqlite:////here.db"
+    assert settings.need_connection("lake") == "s3://a:b@"
+    with pytest.raises(ConfigurationError, match="connection 'weather' is unknown"):
+        settings.need_connection("weather")
+    with pytest.raises(ConfigurationError, match="connection 'lake' is unknown"):
+        read_settings().need_connection("lake")
+
+
 def test_the_keyring_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     monkeypatch.setenv("BATON_SIGNING_KEYS_FILE", str(path))

@@ -1,8 +1,9 @@
 """The whole check of one model: its definition, its source, and a sample of it through the pipeline."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,8 @@ from training.check.findings import Checked, Finding, Level, Sampled, Section
 from training.check.judging import judged, verdict_findings
 from training.check.outline import Outline
 from training.check.rehearsal import Rehearsed, Watch, rehearse
-from training.check.source import Source, end_of
+from training.check.several import Several
+from training.check.source import Table, end_of
 from training.definition import ModelDefinition
 
 
@@ -42,6 +44,10 @@ def check(folder: Path, model: str, settings: Settings, *, most: int, now: datet
     return msgspec.structs.replace(answer, steps=watch.seconds)
 
 
+# Copies rows of an interval into a folder: at most so many.
+Take = Callable[[Path, datetime, datetime, int], sample.Taken]
+
+
 class _OfData(msgspec.Struct, frozen=True):
     """What the data of a definition say."""
 
@@ -58,12 +64,16 @@ class _OfData(msgspec.Struct, frozen=True):
         try:
             return self._of_source(answer, engines)
         except BatonError as error:
-            return _with(answer, [self._finding(Section.SOURCE, str(error), "source", "connection")])
+            keyword = "source" if self.definition.source is not None else "sources"
+            return _with(answer, [self._finding(Section.SOURCE, str(error), keyword, "connection")])
         finally:
             engines.close()
 
     def _of_source(self, answer: Checked, engines: Engines) -> Checked:
-        source = Source(self.definition, engines, self.outline, self.now)
+        first, *others = self.definition.all_sources
+        if others or first.origin is not None:
+            return self._of_several(answer, engines)
+        source = Table(self.definition, first, engines, self.outline, self.now)
         missing = self.watch("source", source.missing)
         answer = _with(answer, missing or source.written())
         if not answer.fine:
@@ -72,14 +82,27 @@ class _OfData(msgspec.Struct, frozen=True):
         answer = _with(answer, source.findings(facts))
         if facts.last is None:
             return answer
-        with tempfile.TemporaryDirectory(prefix="baton-check-") as scratch:
-            return self._of_sample(answer, engines, end_of(facts.last, self.now), Path(scratch))
+        return self._of_sample(answer, partial(sample.take, self.definition, engines, self.outline), facts.last)
 
-    def _of_sample(self, answer: Checked, engines: Engines, end: datetime, scratch: Path) -> Checked:
+    def _of_several(self, answer: Checked, engines: Engines) -> Checked:
+        several = Several(self.definition, engines, self.settings, self.outline, self.now)
+        answer = _with(answer, self.watch("source", several.declared))
+        if not answer.fine:
+            return answer
+        facts, found = self.watch("facts", several.facts)
+        answer = _with(answer, found)
+        if facts is None:
+            return answer
+        answer = _with(answer, several.of_facts(facts))
+        return answer if facts.last is None else self._of_sample(answer, several.take, facts.last)
+
+    def _of_sample(self, answer: Checked, take: Take, last: datetime) -> Checked:
+        with tempfile.TemporaryDirectory(prefix="baton-check-") as scratch:
+            return self._of_rows(answer, take, end_of(last, self.now), Path(scratch))
+
+    def _of_rows(self, answer: Checked, take: Take, end: datetime, scratch: Path) -> Checked:
         start, _ = self.definition.interval_ending(end)
-        taken = self.watch(
-            "sample", sample.take, self.definition, engines, self.outline, scratch, start, end, self.most
-        )
+        taken = self.watch("sample", take, scratch, start, end, self.most)
         sampled = Sampled(
             rows=taken.rows,
             sampled=taken.sampled,
@@ -89,7 +112,7 @@ class _OfData(msgspec.Struct, frozen=True):
             holdout_start=self.definition.holdout_start(end),
         )
         answer = msgspec.structs.replace(_with(answer, taken.findings), sample=sampled)
-        if taken.findings or not taken.sampled:
+        if not taken.url or not taken.sampled:
             return answer
         own = _settings(self.settings, taken.url, scratch)
         done = rehearse(taken.definition, own, start, end, self.now, self.watch)

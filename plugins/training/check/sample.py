@@ -1,4 +1,4 @@
-"""A sample of the source as a database of its own, from which the pipeline pulls as it would from the real one."""
+"""A sample of the sources as a database of its own, from which the pipeline pulls as it would from the real one."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from scoring.contract.clock import from_epoch_s
 from scoring.contract.encoder import Column
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.features import FieldType
+from scoring.contract.source import Source
 from scoring.lookups.database import Engines, open_engine, reading, table_of
 from scoring.lookups.rows import as_column
 from training.check.findings import Finding, Level, Section
 from training.check.outline import Outline
 from training.definition import ModelDefinition
 from training.definition import Source as DefinedSource
-from training.pull import column_types
 from training.validate import Suite, read_suite
 
 CONNECTION = "baton_check_sample"
@@ -62,39 +62,58 @@ def take(
     end: datetime,
     most: int,
 ) -> Taken:
-    """Copy at most ``most`` rows of ``[start, end)``, evenly spread over it; 0 copies all.
+    """Copy at most ``most`` rows of ``[start, end)`` of the one table, evenly spread over it; 0 copies all.
 
     Raises:
         Unavailable: the database cannot be read now.
         ConfigurationError: it refuses the query.
     """
-    kinds = column_types(definition)
-    engine = engines.get(definition.source.connection)
-    with reading(engine, f"source {definition.source.table!r}") as connection:
-        rows = int(connection.execute(_counting(definition, start, end)).scalar_one())
-        every = max(1, math.ceil(rows / most)) if most else 1
-        found = connection.execute(_sampling(definition, kinds, start, end, every)).fetchall()
+    kinds = definition.source_types
+    (source,) = definition.all_sources
+    with reading(engines.get(source.connection), f"source {source.title!r}") as connection:
+        rows = int(connection.execute(_counting(definition, source, start, end)).scalar_one())
+        every = every_of(rows, most)
+        found = connection.execute(_sampling(definition, source, start, end, every)).fetchall()
     columns, findings = _typed(outline, kinds, found)
+    if findings:
+        return Taken(rows=rows, sampled=len(found), every=every, definition=definition, url="", findings=findings)
+    return written(definition, folder, columns, rows, every)
+
+
+def every_of(rows: int, most: int) -> int:
+    """One row of how many is taken."""
+    return max(1, math.ceil(rows / most)) if most else 1
+
+
+def written(definition: ModelDefinition, folder: Path, columns: Mapping[str, Column], rows: int, every: int) -> Taken:
+    """A sample as a database of its own.
+
+    Args:
+        columns: of the sample.
+        rows: those that it stands for.
+    """
     url = f"sqlite:///{folder / 'sample.db'}"
-    if not findings:
-        _write(url, kinds, columns)
-    changed = msgspec.structs.replace(definition, source=DefinedSource(connection=CONNECTION, table=TABLE))
+    _write(url, definition.source_types, columns)
+    source = DefinedSource(connection=CONNECTION, table=TABLE)
+    changed = msgspec.structs.replace(definition, source=source, sources=())
     if every > 1:
         changed = _relaxed(changed, folder, every)
-    return Taken(rows=rows, sampled=len(found), every=every, definition=changed, url=url, findings=findings)
+    sampled = len(columns[definition.key])
+    return Taken(rows=rows, sampled=sampled, every=every, definition=changed, url=url)
 
 
-def _counting(definition: ModelDefinition, start: datetime, end: datetime) -> sa.Select[Any]:
-    column = definition.source.column(definition.event_time)
-    table = table_of(definition.source.table, {column: FieldType.TIME})
+def _counting(definition: ModelDefinition, source: Source, start: datetime, end: datetime) -> sa.Select[Any]:
+    column = dict(source.columns)[definition.event_time]
+    table = table_of(source.table, {column: FieldType.TIME})
     return sa.select(sa.func.count()).select_from(table).where(table.c[column] >= start, table.c[column] < end)
 
 
 def _sampling(
-    definition: ModelDefinition, kinds: Mapping[str, FieldType], start: datetime, end: datetime, every: int
+    definition: ModelDefinition, source: Source, start: datetime, end: datetime, every: int
 ) -> sa.Select[Any]:
-    names = {name: definition.source.column(name) for name in kinds if "." not in name}
-    table = table_of(definition.source.table, {column: kinds[name] for name, column in names.items()})
+    kinds, columns = definition.source_types, dict(source.columns)
+    names = {name: columns[name] for name in kinds}
+    table = table_of(source.table, {column: kinds[name] for name, column in names.items()})
     moment, key = table.c[names[definition.event_time]], table.c[names[definition.key]]
     place = sa.func.row_number().over(order_by=[moment, key]).label("place")
     chosen = [table.c[column].label(f"c{number}") for number, column in enumerate(names.values())]
@@ -108,8 +127,7 @@ def _typed(
     """The columns as they are declared, and a finding for each that holds something else."""
     columns: dict[str, Column] = {}
     findings: list[Finding] = []
-    names = [name for name in kinds if "." not in name]
-    for name, values in zip(names, zip(*rows, strict=True) if rows else [()] * len(names), strict=True):
+    for name, values in zip(kinds, zip(*rows, strict=True) if rows else [()] * len(kinds), strict=True):
         try:
             columns[name] = as_column(kinds[name], values)
         except ConfigurationError as error:

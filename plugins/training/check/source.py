@@ -1,4 +1,4 @@
-"""The source as the database has it: whether what is declared is there, and from when to when its rows are."""
+"""A table as the database has it: whether what is declared is there, and from when to when its rows are."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from sqlalchemy import exc
 
 from scoring.contract.clock import from_epoch_s, rfc3339
 from scoring.contract.features import FieldType
+from scoring.contract.source import Files, Source
 from scoring.lookups.database import Engines, Moment, reading
 from training.check.findings import Finding, Level, Section
 from training.check.outline import Outline
@@ -37,23 +38,27 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     last: datetime | None
 
 
-class Source:
-    """The source of a definition, to be asked.
+class Table:
+    """A source of a definition that is a table, to be asked.
 
     Args:
         now: what counts as the future.
     """
 
-    def __init__(self, definition: ModelDefinition, engines: Engines, outline: Outline, now: datetime) -> None:
+    def __init__(
+        self, definition: ModelDefinition, source: Source, engines: Engines, outline: Outline, now: datetime
+    ) -> None:
         self._definition = definition
-        self._engine = engines.get(definition.source.connection)
+        self._source = source
+        self._columns = dict(source.columns)
+        self._engine = engines.get(source.connection)
         self._outline = outline
         self._now = now
-        self._what = f"source {definition.source.table!r}"
+        self._what = f"source {source.title!r}"
 
     def missing(self) -> list[Finding]:
         """The table or the columns that are not there."""
-        schema, _, table = self._definition.source.table.rpartition(".")
+        schema, _, table = self._source.table.rpartition(".")
         try:
             with reading(self._engine, self._what) as connection:
                 found = sa.inspect(connection).get_columns(table, schema or None)
@@ -94,35 +99,19 @@ class Source:
 
     def findings(self, facts: Facts) -> Iterator[Finding]:
         """What the facts say."""
-        key, event_time = self._definition.key, self._definition.event_time
-        if facts.rows == 0:
-            yield self._error(None, f"table {self._definition.source.table!r} is empty", "fill it first")
-            return
-        doubled = facts.rows - facts.without_key - facts.keys
-        if doubled:
-            told = f"{doubled:,} of {facts.rows:,} rows have a key {key!r} that another row has too"
-            yield self._error(key, told, "choose a key that names one event, or take the copies out in a view")
-        if facts.without_key:
-            told = f"{facts.without_key:,} of {facts.rows:,} rows have no key {key!r}"
-            yield self._warning(key, told, "such records become dead letters; leave them out in a view")
-        if facts.without_time:
-            told = (
-                f"{facts.without_time:,} of {facts.rows:,} rows have no event time {event_time!r}: they are never read"
-            )
-            yield self._warning(event_time, told, "fill it in a view, or choose another event time")
-        if facts.ahead:
-            told = f"{facts.ahead:,} of {facts.rows:,} events lie after now ({rfc3339(self._now)}) by {event_time!r}"
-            yield self._warning(event_time, told, "is it local time that is read as UTC, or a plan and no event?")
+        for each in fact_findings(self._definition, facts, self._now):
+            yield self._found(each.level, each.about, each.sentence, each.remedy)
 
     def written(self) -> Iterator[Finding]:
         """How the times stand in the database: a time without an offset is read as UTC."""
-        times = [field.name for field in self._definition.fields if field.type is FieldType.TIME]
+        kinds_declared = self._definition.source_types
+        times = [name for name in self._columns if kinds_declared[name] is FieldType.TIME]
         if self._engine.dialect.name == "sqlite":
             yield from (found for name in times for found in self._as_text(name))
             return
         kinds = self._reflected()
         for name in times:
-            kind = kinds.get(self._definition.source.column(name))
+            kind = kinds.get(self._columns[name])
             if isinstance(kind, sa.DateTime) and not kind.timezone:
                 told = f"the times of {name!r} are stored without a time zone, and are read as UTC"
                 yield self._warning(name, told, "where they are local times, convert them in a view")
@@ -139,31 +128,39 @@ class Source:
             yield self._error(name, told, "write the times in that form, without an offset and in UTC")
 
     def _wanted(self) -> list[tuple[str, str]]:
-        names = dict.fromkeys([*(each.name for each in self._definition.fields), self._definition.label.column])
-        return [(name, self._definition.source.column(name)) for name in names]
+        """Pairs of (field, column), also of what it is joined by."""
+        join = self._source.join
+        if join is None:
+            return [*self._source.columns]
+        times = [column for column in (join.valid_at, join.known_at) if column is not None]
+        return [
+            *self._source.columns,
+            *((field, column) for column, field in join.match),
+            *((each, each) for each in times),
+        ]
 
     def _reflected(self) -> Mapping[str, Any]:
-        schema, _, table = self._definition.source.table.rpartition(".")
+        schema, _, table = self._source.table.rpartition(".")
         found = sa.inspect(self._engine).get_columns(table, schema or None)
         return {str(column["name"]): column["type"] for column in found}
 
     def _table(self) -> sa.TableClause:
-        schema, _, table = self._definition.source.table.rpartition(".")
+        schema, _, table = self._source.table.rpartition(".")
         return sa.table(table, schema=schema or None)
 
     def _column(self, field: str, kind: FieldType | None = None) -> sa.ColumnClause[Any]:
-        return sa.column(self._definition.source.column(field), Moment() if kind is FieldType.TIME else None)
+        return sa.column(self._columns[field], Moment() if kind is FieldType.TIME else None)
 
     def _no_table(self, table: str, schema: str | None) -> Finding:
         inspected = sa.inspect(self._engine)
         names = [*inspected.get_table_names(schema), *inspected.get_view_names(schema)]
-        told = f"connection {self._definition.source.connection!r} has no table {self._definition.source.table!r}"
+        told = f"connection {self._source.connection!r} has no table {self._source.table!r}"
         return msgspec.structs.replace(
-            self._error(None, told, _closest(table, names)), line=self._outline.line_of("source", "table")
+            self._error(None, told, _closest(table, names)), line=line_of_source(self._outline, self._source)
         )
 
     def _no_column(self, field: str, column: str, names: Sequence[str]) -> Finding:
-        told = f"table {self._definition.source.table!r} has no column {column!r}"
+        told = f"table {self._source.table!r} has no column {column!r}"
         return self._error(field, told, _closest(column, names))
 
     def _error(self, about: str | None, sentence: str, remedy: str) -> Finding:
@@ -173,16 +170,57 @@ class Source:
         return self._found(Level.WARNING, about, sentence, remedy)
 
     def _found(self, level: Level, about: str | None, sentence: str, remedy: str) -> Finding:
-        line = self._outline.line_of("source") if about is None else self._outline.line_of_column(about)
+        at, source = self._outline, self._source
         return Finding(
             section=Section.SOURCE,
             level=level,
             about=about,
             sentence=sentence,
             remedy=remedy,
-            file=self._outline.file,
-            line=line,
+            file=at.file,
+            line=line_of_source(at, source) if about is None else at.line_of_column(about),
         )
+
+
+def fact_findings(definition: ModelDefinition, facts: Facts, now: datetime) -> Iterator[Finding]:
+    """What the facts say, still without a place in the file."""
+    key, event_time = definition.key, definition.event_time
+    if facts.rows == 0:
+        (what, *others) = definition.all_sources
+        told = (
+            "the sources hold no records"
+            if others
+            else f"{'table' if what.table else 'source'} {what.title!r} is empty"
+        )
+        yield _of_facts(Level.ERROR, None, told, "fill it first")
+        return
+    doubled = facts.rows - facts.without_key - facts.keys
+    if doubled:
+        told = f"{doubled:,} of {facts.rows:,} rows have a key {key!r} that another row has too"
+        yield _of_facts(Level.ERROR, key, told, "choose a key that names one event, or take the copies out in a view")
+    if facts.without_key:
+        told = f"{facts.without_key:,} of {facts.rows:,} rows have no key {key!r}"
+        yield _of_facts(Level.WARNING, key, told, "such records become dead letters; leave them out in a view")
+    if facts.without_time:
+        told = f"{facts.without_time:,} of {facts.rows:,} rows have no event time {event_time!r}: they are never read"
+        yield _of_facts(Level.WARNING, event_time, told, "fill it in a view, or choose another event time")
+    if facts.ahead:
+        told = f"{facts.ahead:,} of {facts.rows:,} events lie after now ({rfc3339(now)}) by {event_time!r}"
+        yield _of_facts(
+            Level.WARNING, event_time, told, "is it local time that is read as UTC, or a plan and no event?"
+        )
+
+
+def _of_facts(level: Level, about: str | None, sentence: str, remedy: str) -> Finding:
+    return Finding(section=Section.SOURCE, level=level, about=about, sentence=sentence, remedy=remedy)
+
+
+def line_of_source(outline: Outline, source: Source) -> int | None:
+    """The line that speaks of a source."""
+    if "source" in outline.keywords():
+        return outline.line_of("source", "table")
+    place = source.origin.url if isinstance(source.origin, Files) else getattr(source.origin, "path", source.table)
+    return outline.line_of("sources", *filter(None, (source.name, place, source.connection)))
 
 
 def end_of(last: datetime, now: datetime) -> datetime:

@@ -13,6 +13,7 @@ from scoring.contract.manifest import Manifest
 from scoring.parquet import read_columns_of
 from training.definition import ModelDefinition
 from training.measured import SharedPeriod
+from training.origins import origins_of, places_of_records
 from training.results import SnapshotRef
 from training.rows import at, missing, where
 
@@ -39,9 +40,9 @@ def shared_period(
         kinds: the types of its columns.
     """
     then = manifest.snapshot
-    places = {each.place for each in manifest.sources}
+    places = places_of_records(manifest.sources)
     start, end = max(then.start, snapshot.start), min(then.end, snapshot.end)
-    if definition.manifest_source.place not in places or start >= end:
+    if places_of_records(definition.manifest_sources) != places or start >= end:
         return None
     now = _within(columns, definition.event_time, start, end)
     path = Path(snapshot.path).with_name(f"{then.sha256}.parquet")
@@ -74,9 +75,10 @@ def _within(columns: Columns, event_time: str, start: datetime, end: datetime) -
 
 def _comparable(definition: ModelDefinition, manifest: Manifest) -> Iterator[str]:
     """Columns that mean the same in both: fields of the same column, lookups that are unchanged, and the label."""
-    theirs = {pair for source in manifest.sources for pair in source.columns}
+    theirs = origins_of(manifest.sources, manifest.schema.event_time)
+    ours = origins_of(definition.manifest_sources, definition.event_time)
     for field in definition.known_fields:
-        if field.name != definition.key and (field.name, definition.source.column(field.name)) in theirs:
+        if field.name != definition.key and ours[field.name] == theirs.get(field.name):
             yield field.name
     for lookup in definition.lookups:
         if lookup in manifest.schema.lookups:

@@ -61,6 +61,7 @@ class Duration(click.ParamType[timedelta]):
 @click.option(
     "--database", type=click.Path(dir_okay=False, path_type=Path), help="Where a file is loaded into: var/NAME.db."
 )
+@click.option("--in-place", is_flag=True, help="Read the file where it is, and load it into no database.")
 @click.option("--yes", is_flag=True, help="Ask nothing, also on a terminal.")
 @click.option("--force", is_flag=True, help="Write over what is there.")
 @json_option
@@ -80,6 +81,7 @@ def command(
     connection: str | None,
     models: Path | None,
     database: Path | None,
+    in_place: bool,
     yes: bool,
     force: bool,
     as_json: bool,
@@ -88,8 +90,9 @@ def command(
 
     Guesses types, key, event time and label, leaves out ids and free text, declares columns that look like leaks as
     known later, and takes limits for the gates from a quick fit. A file becomes a table of a SQLite database of its
-    own, because a definition reads tables. Says what it guessed and why; on a terminal it asks where that is unclear.
-    Exit status 2 when it cannot go on without an answer; every question is told at once.
+    own, so that values may be written in many forms; with --in-place the definition names the file itself, which may
+    then grow, and whose values must be plain. Says what it guessed and why; on a terminal it asks where that is
+    unclear. Exit status 2 when it cannot go on without an answer; every question is told at once.
     """
     settings = read_settings(models_dir=models)
     folder = settings.models_dir or Path("models")
@@ -120,6 +123,7 @@ def command(
         zone=zone,
         told=told,
         force=force,
+        in_place=in_place,
     )
     asking = sys.stdin.isatty() and not yes and not as_json
     with quiet():

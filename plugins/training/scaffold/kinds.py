@@ -1,7 +1,7 @@
 """What the values of a column are: numbers, booleans, times or text, whatever they are written as."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -20,8 +20,15 @@ _TIME_NAME = re.compile(r"(^|_)(time|timestamp|ts|epoch|date|at|on|when|created|
 # Seconds since 1970 of 1990 and 2100: numbers between them, in a column that is named so, are times.
 _EPOCH = (631_152_000.0, 4_102_444_800.0)
 _DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d")
-_ISO = "ISO 8601"
+_ISO, _EPOCH_S, _TRUE_FALSE = "ISO 8601", "seconds since 1970", "true or false"
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S", ", %H:%M", " %I:%M %p")
+
+
+Forms = Collection[str] | None
+OF_TABLES: Forms = ("", _ISO)
+"""How the values of a table's column may be written, to be read as what they are."""
+OF_FILES: Forms = ("", _ISO, _EPOCH_S, _TRUE_FALSE)
+"""The same of a CSV or Parquet file."""
 
 
 class Typed(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,26 +64,25 @@ class Typed(msgspec.Struct, frozen=True, kw_only=True):
         return len(set(self.there))
 
 
-def typed(name: str, column: str, values: Sequence[Any], zone: tzinfo, *, converting: bool = True) -> Typed:
+def typed(name: str, column: str, values: Sequence[Any], zone: tzinfo, *, forms: Forms = None) -> Typed:
     """The column with its type.
 
     Args:
         values: as a file or a database gives them; text is looked into.
         zone: of times that are written without an offset.
-        converting: the values will be stored anew; otherwise only what a database is read as counts.
+        forms: how values other than text may be written, where they are read as they stand; None: they will be stored
+            anew, whatever they are written as.
     """
     cleaned = [None if _is_gone(value) else value for value in values]
     for guess in (_booleans, _moments, _numbers):
         found = guess(cleaned, name, zone)
-        if found is not None and (converting or found[2] in _AS_STORED):
+        if found is not None and (forms is None or found[2] in forms):
             kind, floats, written = found
             return Typed(name=name, column=column, kind=kind, values=floats, written=written)
     words = [None if value is None else str(value).strip() for value in cleaned]
     return Typed(name=name, column=column, kind=FieldType.STRING, values=words)
 
 
-# What a column of a table may be written as, to be read as what it is.
-_AS_STORED = ("", _ISO)
 _Guess = tuple[FieldType, Column, str] | None
 
 
@@ -96,7 +102,9 @@ def _booleans(values: Sequence[Any], _name: str, _zone: tzinfo) -> _Guess:
     if not words or not words <= _TRUE | _FALSE:
         return None
     found = _floats(values, lambda value: float(str(value).strip().lower() in _TRUE))
-    return FieldType.BOOLEAN, found, "words" if any(isinstance(each, str) for each in there) else ""
+    if not any(isinstance(each, str) for each in there):
+        return FieldType.BOOLEAN, found, ""
+    return FieldType.BOOLEAN, found, _TRUE_FALSE if words <= {"true", "false"} else "words"
 
 
 def _numbers(values: Sequence[Any], name: str, _zone: tzinfo) -> _Guess:
@@ -109,7 +117,7 @@ def _numbers(values: Sequence[Any], name: str, _zone: tzinfo) -> _Guess:
 
 def _epochs(found: Any, name: str) -> _Guess:
     there = found[np.isfinite(found)]
-    for factor, written in ((1.0, "seconds since 1970"), (1e3, "milliseconds since 1970")):
+    for factor, written in ((1.0, _EPOCH_S), (1e3, "milliseconds since 1970")):
         if (
             _TIME_NAME.search(name)
             and len(there)

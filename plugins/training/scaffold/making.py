@@ -1,4 +1,4 @@
-"""From a file or a table to a definition, a suite and, for a file, a database that has it as a table."""
+"""From a file or a table to a definition, a suite and, for a file that is not read in place, a database with it."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,8 @@ from scoring.settings import Settings
 from training.catalog import load_definition
 from training.scaffold import database
 from training.scaffold.fitting import fitted
-from training.scaffold.kinds import Typed
+from training.scaffold.in_place import unreadable
+from training.scaffold.kinds import OF_FILES, Typed
 from training.scaffold.plan import Plan, plan_of
 from training.scaffold.reading import Table, read_file, read_table
 from training.scaffold.roles import Ask, Guess, Roles, Told, roles_of
@@ -31,6 +32,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         models: folder of the definitions; the suite goes beside it.
         file: a CSV or Parquet file; None reads a table of ``connection``.
         database: where a file is loaded into.
+        in_place: a file is read as it stands instead.
         force: write over what is there.
     """
 
@@ -43,6 +45,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     zone: str
     told: Told
     force: bool
+    in_place: bool = False
+
+    @property
+    def loads(self) -> bool:
+        """Whether a file becomes a table of a database."""
+        return self.file is not None and not self.in_place
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +88,8 @@ def make(wanted: Wanted, settings: Settings, ask: Ask) -> Made:
         raise _refusal(wanted.name, mistakes)
     columns, roles = _converted(table, roles)
     plan, warning = _planned(wanted, msgspec.structs.replace(table, columns=columns), roles)
+    if plan.file is not None:
+        _refuse(wanted.name, [*unreadable(plan)])
     _write(wanted, plan, table, definition, suite)
     return Made(
         model=wanted.name,
@@ -98,7 +108,9 @@ def _mistakes(wanted: Wanted, definition: Path, suite: Path) -> Iterator[str]:
         yield "name: lower-case letters, digits and underscores, a letter first, at most 63"
     if (wanted.file is None) == (wanted.table is None):
         yield "give one of --from FILE and --from-table CONNECTION TABLE"
-    written = [definition, suite, *([wanted.database] if wanted.file else [])]
+    if wanted.in_place and wanted.file is None:
+        yield "--in-place is for a file; a table is read where it is"
+    written = [definition, suite, *([wanted.database] if wanted.loads else [])]
     there = [str(path) for path in written if path.exists()]
     if there and not wanted.force:
         yield f"{' and '.join(there)} would be written over; --force does so"
@@ -111,16 +123,14 @@ def _mistakes(wanted: Wanted, definition: Path, suite: Path) -> Iterator[str]:
 def _read(wanted: Wanted, settings: Settings) -> Table:
     zone = ZoneInfo(wanted.zone)
     if wanted.file is not None:
-        return read_file(wanted.file, zone)
+        return read_file(wanted.file, zone, OF_FILES if wanted.in_place else None)
     return read_table(settings.need_connection(wanted.connection), str(wanted.table), zone)
 
 
 def _of_roles(wanted: Wanted, roles: Roles) -> Iterator[str]:
-    if roles.positive is not None and wanted.file is None:
-        yield (
-            f"label: {roles.label.column!r} is one of two texts, and a binary model takes a number; make a column of 0 "
-            "and 1 in a view, and name the view"
-        )
+    if roles.positive is not None and not wanted.loads:
+        remedy = "leave --in-place away" if wanted.file else "make a column of 0 and 1 in a view, and name the view"
+        yield f"label: {roles.label.column!r} is one of two texts, and a binary model takes a number; {remedy}"
 
 
 def _converted(table: Table, roles: Roles) -> tuple[tuple[Typed, ...], Roles]:
@@ -137,9 +147,11 @@ def _converted(table: Table, roles: Roles) -> tuple[tuple[Typed, ...], Roles]:
 def _planned(wanted: Wanted, table: Table, roles: Roles) -> tuple[Plan, str | None]:
     source = wanted.table or wanted.name
     told_from = str(wanted.file or wanted.table)
-    if wanted.file is not None:  # its table has the fields' names
+    if wanted.loads:  # its table has the fields' names
         roles, table = _renamed(roles, table)
     plan = plan_of(wanted.name, wanted.connection, source, told_from, table, roles, wanted.zone)
+    if wanted.file is not None and wanted.in_place:
+        plan = msgspec.structs.replace(plan, file=str(wanted.file.resolve()), delimiter=table.delimiter)
     if not plan.features and not (plan.by_hour or plan.by_weekday):
         raise _refusal(wanted.name, ["features: no column is left that could tell anything"])
     return fitted(plan, _columns(table, roles))
@@ -164,7 +176,7 @@ def _columns(table: Table, roles: Roles) -> Mapping[str, Column]:
 
 
 def _write(wanted: Wanted, plan: Plan, table: Table, definition: Path, suite: Path) -> None:
-    if wanted.file is not None:
+    if wanted.loads:
         database.fill(wanted.database, wanted.name, _with_label(table, plan))
     wanted.models.mkdir(parents=True, exist_ok=True)
     suite.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +191,7 @@ def _with_label(table: Table, plan: Plan) -> tuple[Typed, ...]:
 
 
 def _setting(wanted: Wanted, settings: Settings) -> str | None:
-    if wanted.file is None:
+    if not wanted.loads:
         return None
     url = database.url_of(wanted.database)
     if settings.connections.get(wanted.connection.lower()) == url:

@@ -28,6 +28,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         features: columns that the model reads.
         late: columns that are known only after the event.
+        file: that is read as it stands; None reads the table.
+        delimiter: of that file.
         zone: of hours and days of the week.
         gates: keywords of the gates, as they are written.
         guesses: what was decided, and why.
@@ -51,6 +53,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     end: datetime
     gates: tuple[str, ...] = ()
     guesses: tuple[Guess, ...] = ()
+    file: str | None = None
+    delimiter: str = ","
 
     def of_kind(self, kind: FieldType) -> tuple[Typed, ...]:
         """The features' columns of one type."""

@@ -31,12 +31,15 @@ def _docstring(plan: Plan) -> str:
 
 def _imports(plan: Plan) -> Iterator[str]:
     periods = {_period(plan.history).partition("(")[0], _period(plan.holdout).partition("(")[0]}
-    made = ["Estimator", "Gates", "Label", "ModelDefinition", "Source", *sorted(periods)]
+    source = ["Source"] if plan.file is None else []
+    made = ["Estimator", "Gates", "Label", "ModelDefinition", *source, *sorted(periods)]
     yield "from datetime import timedelta"
     yield ""
     yield "from training import field"
     yield f"from training.definition import {', '.join(made)}"
     yield f"from training.feature import {', '.join(sorted(set(_transforms(plan))))}"
+    if plan.file is not None:
+        yield "from training.sources import files"
     yield ""
 
 
@@ -89,8 +92,13 @@ def _call(plan: Plan) -> Call:
 def _source(plan: Plan) -> Call:
     used = (plan.roles.key, plan.roles.event_time, plan.roles.label, *plan.features, *plan.late)
     renamed = tuple(f"{text(each.name)}: {text(each.column)}" for each in used if each.name != each.column)
-    parts: list[Call | str] = [f"connection={text(plan.connection)}", f"table={text(plan.table)}"]
-    return Call("source=Source(", (*parts, Call("columns={", renamed, "}")) if renamed else tuple(parts))
+    columns = (Call("columns={", renamed, "}"),) if renamed else ()
+    if plan.file is None:
+        parts = (f"connection={text(plan.connection)}", f"table={text(plan.table)}")
+        return Call("source=Source(", (*parts, *columns))
+    delimiter = () if plan.delimiter == "," else (f"delimiter={text(plan.delimiter)}",)
+    told = (text(plan.file), *delimiter, f"timezone={text(plan.zone)}")
+    return Call("sources=[", (Call("files(", (*told, *columns)),), "]")
 
 
 def _fields(plan: Plan) -> Iterator[str]:

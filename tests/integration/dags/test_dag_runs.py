@@ -32,6 +32,21 @@ def definition(monkeypatch: pytest.MonkeyPatch) -> ModelDefinition:
     return load_definition(MODELS, "fare")
 
 
+def pulled_of(source: str) -> results.PulledSource:
+    """What came of pulling a source."""
+    return results.PulledSource(
+        source=source,
+        key=DIGEST,
+        sha256=DIGEST,
+        rows=10,
+        newest=START,
+        pulled_at=END,
+        seconds=0.1,
+        reused=False,
+        sentence=f"source {source!r}: 10 rows",
+    )
+
+
 def sound() -> dict[str, Any]:
     """The results of a run in which everything goes well."""
     common: dict[str, Any] = {"rows": 10, "labels_missing": 0, "labels_not_yet_known": 0}
@@ -39,7 +54,8 @@ def sound() -> dict[str, Any]:
         exact=True, tolerance=0.0, rows=3, different_rows=0, largest_difference=0.0, changed_decisions=0
     )
     return {
-        "pull": results.Pulled(path="/staged", **common),
+        "pull_source": pulled_of("trips"),
+        "assemble": results.Pulled(path="/staged", **common),
         "snapshot": results.SnapshotRef(path="/kept", sha256=DIGEST, start=START, end=END, reused=False, **common),
         "validate": results.Validated(verdict=GOOD, expectations=12),
         "train": results.Trained(
@@ -147,6 +163,7 @@ def test_a_good_candidate_goes_all_the_way(run: Run) -> None:
             (
                 "repair",
                 "pull",
+                "assemble",
                 "snapshot",
                 "validate",
                 "train",
@@ -198,9 +215,9 @@ def test_every_step_gets_the_definition_with_the_parameters_of_the_form(
     told: list[Any] = []
     ended = run({}, tunable, parameter_fit_intercept=False)
     assert ended.state == "success"
-    monkeypatch.setattr(pipeline, "pull", lambda asked, *_: told.append(asked))
+    monkeypatch.setattr(pipeline, "assemble", lambda asked, *_: told.append(asked))
     context = {"dag_run": ended, "params": {**dict(ended.conf), "parameter_fit_intercept": False}}
-    steps.Steps(tunable, lambda: context).pull()
+    steps.Steps(tunable, lambda: context).assemble([results.to_json(pulled_of("trips"))])
     assert told[0].estimator.parameters["fit_intercept"] is False
 
 
@@ -288,12 +305,13 @@ def test_a_worker_that_refuses_the_version_ends_the_run_red(run: Run) -> None:
     assert states(ended)["wait_for_workers"] == "failed"
 
 
-def test_a_source_that_cannot_be_read_fails_the_run_without_a_second_red_task(run: Run) -> None:
-    ended = run({"pull": ConfigurationError("connection 'warehouse' is unknown")})
+def test_a_source_that_cannot_be_read_is_named_by_the_task_after_it_too(run: Run) -> None:
+    ended = run({"pull_source": ConfigurationError("connection 'warehouse' is unknown")})
     found = states(ended)
     assert ended.state == "failed"
-    assert [name for name, state in found.items() if state == "failed"] == ["pull"]
+    assert sorted(name for name, state in found.items() if state == "failed") == ["assemble", "pull"]
     assert (found["gates"], found["register"], found["refused"]) == ("upstream_failed",) * 3
+    assert ended.get_task_instance("assemble").try_number == 1  # a retry cannot help
 
 
 def test_a_form_that_makes_no_sense_fails_the_run_at_once(run: Run) -> None:

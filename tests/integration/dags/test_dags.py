@@ -17,6 +17,7 @@ DAG_FILES = {"baton.py", "baton_mistakes.py"}
 MODELS = {"project": PROJECT / "models", "second": PROJECT / "tests" / "models"}
 STEPS = [
     "pull",
+    "assemble",
     "snapshot",
     "validate",
     "train",
@@ -93,7 +94,7 @@ def test_the_steps_follow_each_other_in_the_order_of_the_pipeline(dags: dict[str
 def test_the_form_of_a_manual_run_explains_each_field(dags: dict[str, Any]) -> None:
     for dag in (dag for dag in dags.values() if dag.dag_id.startswith("train_")):
         own = {name for name in dag.params if not name.startswith("parameter_")}
-        assert own == {"start", "window", "end", "effective_from", "dry_run", "force", "reason"}
+        assert own == {"start", "window", "end", "effective_from", "dry_run", "refresh", "force", "reason"}
         for name in dag.params:
             param = dag.params.get_param(name)
             assert param.schema["title"]

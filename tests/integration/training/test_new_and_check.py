@@ -98,12 +98,32 @@ def test_a_table_becomes_a_definition_too(tmp_path: Path) -> None:
     done = baton(tmp_path, "new", "parcel", "--from-table", "parcels", "deliveries", "--label", "minutes", parcels=url)
     assert done.exit_code == 0, done.output
     definition = load_definition(tmp_path / "models", "parcel")
-    assert definition.source.table == "deliveries"
+    assert definition.all_sources[0].table == "deliveries"
     assert {"km", "kg", "express", "depot"} <= {feature.name for feature in definition.features}
     found, status = check(tmp_path, "parcel", "--sample", "3000", parcels=url)
     assert status == 0, found.findings
     assert found.sample
     assert (found.sample.every, found.sample.sampled) == (2, 3000)
+
+
+def test_a_file_may_be_named_itself_where_its_values_are_plain(tmp_path: Path) -> None:
+    path = files.wines(tmp_path / "wines.csv")
+    definition = made(tmp_path, path, "cultivar", "--in-place")
+    assert [each.title for each in definition.all_sources] == ["wines.csv"]
+    assert not (tmp_path / "var").exists()
+    found, status = check(tmp_path, "wines")
+    assert [each for each in found.findings if each.level == "error"] == []
+    assert status == 0
+    odd = files.churn(tmp_path / "churn.csv", rows=400)
+    refused = baton(tmp_path, "new", "churn", "--from", str(odd), "--label", "left", "--yes", "--in-place")
+    assert "'left' is one of two texts, and a binary model takes a number; leave --in-place away" in str(
+        refused.exception
+    )
+    worse = odd.with_name("gaps.csv")
+    worse.write_text(odd.read_text().replace(",yes\n", ",1\n").replace(",no\n", ",0\n").replace(",,", ",n/a,"))
+    refused = baton(tmp_path, "new", "gaps", "--from", str(worse), "--label", "left", "--yes", "--in-place")
+    assert "'n/a' is not a number; without it the file is loaded into a database" in str(refused.exception)
+    assert not (tmp_path / "models" / "gaps.py").exists()
 
 
 def test_nothing_is_written_over_and_everything_unclear_is_told_at_once(tmp_path: Path) -> None:

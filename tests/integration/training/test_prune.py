@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scoring.promotion.ledger import Ledger
-from scoring.promotion.pipeline_folder import What, models_in, runs_in, snapshots_in
+from scoring.promotion.pipeline_folder import What, models_in, pulls_in, runs_in, snapshots_in
 from scoring.promotion.prune import Policy, Store, carry_out, plan
 from scoring.registry.open import open_registry
 from tests.integration.training.conftest import Relay, parcels_in
@@ -45,7 +45,7 @@ def test_everything_that_the_pipeline_leaves_is_found_and_a_promoted_snapshot_su
     assert store.folder is not None
     assert models_in(store.folder) == {name}
     everything = {path for path in store.folder.rglob("*") if path.is_file()}
-    known = [*runs_in(store.folder, name), *snapshots_in(store.folder, name)]
+    known = [*runs_in(store.folder, name), *snapshots_in(store.folder, name), *pulls_in(store.folder, name)]
     covered = [store.folder / part for item in known for part in item.paths]
     assert len(everything) >= 8
     assert all(any(path == part or part in path.parents for part in covered) for path in everything)

@@ -61,6 +61,7 @@ def _category(stage: Stage) -> Any:
 @fault("definition")
 def the_label_is_a_field_under_another_name(stage: Stage) -> None:
     source = stage.definition.source
+    assert source is not None
     columns = {**source.columns, "outcome": source.column(stage.label)}
     stage.define(
         source=msgspec.structs.replace(source, columns=columns),

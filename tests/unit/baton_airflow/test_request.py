@@ -136,3 +136,8 @@ def test_only_a_run_that_is_neither_dry_nor_a_backfill_is_for_a_promotion(
     definition: ModelDefinition, run_type: str, dry_run: bool, purpose: Purpose
 ) -> None:
     assert asked(definition, Run(run_type=run_type), dry_run=dry_run).purpose is purpose
+
+
+def test_a_run_pulls_again_only_where_the_form_says_so(definition: ModelDefinition) -> None:
+    assert not asked(definition, Run()).refresh
+    assert asked(definition, Run(), refresh=True).refresh

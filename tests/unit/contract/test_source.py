@@ -42,6 +42,7 @@ def test_a_table_is_written_and_read_as_it_always_was() -> None:
     "written",
     [
         source(origin=Files(url="s3://lake/*.csv.gz", format=Format.CSV, delimiter=";"), table="", name="lake"),
+        source(origin=Files(url="/lake/a.csv", timezone="Europe/Berlin"), table=""),
         source(origin=Api(path="trips"), table="", timeout_s=60.0),
         source(origin=Api(path="trips", items="data.items", paging=NextLink()), table=""),
         source(origin=Api(path="trips", paging=NextLink(path="next"), limits=ApiLimits(attempts=2)), table=""),
@@ -147,3 +148,11 @@ def test_a_join_follows_the_rule_of_lookups() -> None:
         "known",
     )
     assert (found.lag_s, found.max_age_s, [field.name for field in found.fields]) == (3600.0, 86_400.0, ["wind"])
+
+
+def test_a_zone_that_is_none_and_a_path_that_depends_on_the_process_are_mistakes() -> None:
+    found = [*mistakes_of(source(origin=Files(url="data/trips.csv", timezone="Mars/Olympus"), table=""))]
+    assert found == [
+        "source 'trips.csv': 'data/trips.csv' depends on where a process runs; write the whole path, from / on",
+        "source 'trips.csv': 'Mars/Olympus' is no time zone; write one such as UTC or Europe/Berlin",
+    ]

@@ -106,6 +106,14 @@ def test_the_example_of_a_definition_loads_as_it_stands(tmp_path: Path) -> None:
     assert len(source.strip().splitlines()) <= 45
 
 
+def test_the_example_of_many_sources_loads_as_it_stands(tmp_path: Path) -> None:
+    (source,) = blocks(PROJECT / "docs/how-to/pull-from-many-sources.md", "python")
+    (tmp_path / "late_parcel.py").write_text(source)
+    definition = load_definition(tmp_path, "late_parcel")
+    assert [each.title for each in definition.all_sources] == ["*.parquet", "archive", "v1/observations", "deliveries"]
+    assert [each.title for each in definition.manifest_sources] == ["*.parquet", "archive", "v1/observations"]
+
+
 def test_the_prediction_in_the_readme_has_the_contracts_fields() -> None:
     (example,) = blocks(PROJECT / "README.md", "json")
     complete = example.replace("9f0c…", "9f" * 32).replace('"…": "…"', '"visib": 10')

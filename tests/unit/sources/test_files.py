@@ -6,10 +6,13 @@ from threading import Thread
 from typing import Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scoring.contract.clock import epoch_s
+from scoring.contract.encoder import Column
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.features import FieldType
 from scoring.contract.source import Files, Format, Source
@@ -89,7 +92,7 @@ def test_a_file_behind_a_web_server_is_read_as_any_other(tmp_path: Path) -> None
         web = {"web": url.replace("://", "://t0ken@")}
         assert read(files(f"{url}/trips.csv.gz", connection="web"), web) == expected(trips())
         assert set(sent[1:]) == {"Bearer t0ken"}
-        with pytest.raises(ConfigurationError, match="there is no such file"):
+        with pytest.raises(Unavailable, match="there is no such file yet"):
             read(files(f"{url}/none.csv"))
         server.shutdown()
 
@@ -102,9 +105,13 @@ def test_the_format_can_be_stated_where_the_ending_says_nothing(tmp_path: Path) 
         read(files(str(tmp_path / "trips.txt")))
 
 
-def test_a_pattern_without_files_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"source '\*\.parquet': no file matches .*; mend the pattern"):
+def test_files_that_are_not_there_may_come_yet(tmp_path: Path) -> None:
+    with pytest.raises(
+        Unavailable, match=r"source '\*\.parquet': no file matches .* yet; put the files there, or mend"
+    ):
         read(files(f"{tmp_path}/*.parquet"))
+    with pytest.raises(Unavailable, match=r"source 'a\.parquet': there is no such file yet; put it there, or mend"):
+        read(files(f"{tmp_path}/a.parquet"))
 
 
 def test_the_one_file_with_another_schema_is_named_with_all_that_is_wrong(tmp_path: Path) -> None:
@@ -217,6 +224,43 @@ def test_a_file_that_is_no_such_csv_is_named(tmp_path: Path, content: str, told:
         csv_source(tmp_path, content, value=FieldType.NUMBER)
 
 
+def in_zone(path: Path, timezone: str, **kinds: FieldType) -> dict[str, Column]:
+    columns = tuple((name, name) for name in kinds)
+    origin = Files(url=str(path), timezone=timezone)
+    source = Source(connection="", table="", columns=columns, origin=origin)
+    return FilesReader(NONE.__getitem__).read(pull_of(source, kinds=kinds, event_time=None))
+
+
+@pytest.mark.parametrize(
+    ("timezone", "expected_hours"),
+    [("UTC", [5.0, 29.5, 0.0, 5.0]), ("America/New_York", [10.0, 34.5, 5.0, 5.0])],
+)
+def test_times_without_an_offset_are_read_in_the_zone_that_is_stated(
+    tmp_path: Path, timezone: str, expected_hours: list[float]
+) -> None:
+    texts = ["2024-01-01 05:00:00", "2024-01-02T05:30", "2024-01-01", "2024-01-01T05:00:00Z"]
+    (tmp_path / "rows.csv").write_text("\n".join(["at", *texts, ""]))
+    pq.write_table(pa.table({"at": texts}), tmp_path / "rows.parquet")
+    for name in ("rows.csv", "rows.parquet"):
+        found = in_zone(tmp_path / name, timezone, at=FieldType.TIME)["at"]
+        hours = (np.asarray(found, dtype=np.float64) - epoch_s(START)) / 3_600.0
+        np.testing.assert_array_equal(hours, expected_hours)
+
+
+def test_a_time_that_parquet_keeps_without_a_zone_is_read_in_the_one_that_is_stated(tmp_path: Path) -> None:
+    naive = pa.array([START.replace(tzinfo=None, microsecond=1)], pa.timestamp("us"))
+    pq.write_table(pa.table({"at": naive}), tmp_path / "rows.parquet")
+    for timezone, hours in (("", 0), ("Europe/Zurich", -1)):
+        found = in_zone(tmp_path / "rows.parquet", timezone, at=FieldType.TIME)["at"]
+        assert list(found) == [epoch_s(START.replace(microsecond=1)) + 3_600.0 * hours]
+
+
+def test_a_time_without_an_offset_says_what_to_state_where_no_zone_is(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("at\n2024-01-01 05:00:00\n")
+    with pytest.raises(ConfigurationError, match=r"'2024-01-01 05:00:00' is not a time; .*: state the timezone of the"):
+        in_zone(tmp_path / "rows.csv", "", at=FieldType.TIME)
+
+
 def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(ConfigurationError, match=r"a\.parquet': it cannot be read as Parquet"):
@@ -225,7 +269,7 @@ def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
 
 def test_the_options_of_a_store_come_from_the_connection_and_stay_out_of_messages() -> None:
     source = files("memory://none/*.csv", connection="lake")
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(Unavailable) as caught:
         read(source, {"lake": "memory://ada:geheim@?client_kwargs=%7B%22a%22%3A1%7D"})
     assert "no file matches" in str(caught.value)
     assert "geheim" not in str(caught.value)
@@ -236,7 +280,6 @@ def test_the_options_of_a_store_come_from_the_connection_and_stay_out_of_message
     [
         ("s3://lake/a.parquet", "s3fs.*; install that package beside Baton"),
         ("nowhere://lake/a.parquet", "its URL or its connection's options are wrong"),
-        ("/none/a.parquet", "there is no such file; mend its URL"),
         ("file:///tmp", "'/tmp' is a folder; end its URL with a pattern"),
     ],
 )

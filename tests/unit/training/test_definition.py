@@ -84,7 +84,7 @@ def test_a_feature_that_is_known_only_after_the_event_is_a_leak() -> None:
 def test_a_field_that_is_known_late_is_no_part_of_the_input() -> None:
     made = definition(fields=[*definition().fields, field.number("tip", known_after=timedelta(minutes=30))])
     assert "tip" not in {each.name for each in made.schema.fields}
-    assert "tip" not in dict(made.manifest_source.columns)
+    assert "tip" not in dict(made.manifest_sources[0].columns)
 
 
 def test_the_label_cannot_also_be_known_at_the_event() -> None:
@@ -112,7 +112,7 @@ def test_one_column_cannot_be_known_both_at_the_event_and_later() -> None:
 def test_a_field_that_was_renamed_away_from_the_column_of_the_label_is_no_leak() -> None:
     source = Source(connection="warehouse", table="trips", columns={"fare": "total", "price": "fare"})
     made = definition(source=source, fields=[*definition().fields, field.number("price")])
-    assert dict(made.manifest_source.columns)["price"] == "fare"
+    assert dict(made.manifest_sources[0].columns)["price"] == "fare"
 
 
 @pytest.mark.parametrize(

@@ -139,12 +139,13 @@ def test_an_airflow_that_is_not_there_is_an_error() -> None:
 
 
 def test_facts_are_short_and_a_result_of_another_form_is_passed_over() -> None:
-    assert fact("pull", {"rows": 80_687, "labels_not_yet_known": 848}) == "80,687 flights, 848 outcomes not known yet"
+    rows = {"rows": 80_687, "labels_not_yet_known": 848}
+    assert fact("assemble", rows) == "80,687 flights, 848 outcomes not known yet"
     base = {"kind": "champion", "version": "1", "metrics": {"auc": 0.638}}
     assert fact("evaluate", {"metrics": {"auc": 0.653}, "baseline": base}) == "auc 0.653 against 0.638 of version 1"
     verdicts = [{"gate": "data", "judgement": "fail"}, {"gate": "parity", "judgement": "error"}]
     assert fact("gates", {"verdicts": verdicts}) == "refused by data"
-    assert fact("pull", {"lines": 3}) == fact("unheard_of", {"rows": 1}) == fact("pull", None) == ""
+    assert fact("assemble", {"lines": 3}) == fact("unheard_of", {"rows": 1}) == fact("assemble", None) == ""
 
 
 def test_the_terminal_stamps_lines_wraps_them_and_notes_how_long_a_step_took() -> None:

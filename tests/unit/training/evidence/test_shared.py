@@ -68,7 +68,7 @@ def shared(folder: Path, now: dict[str, Column], then: dict[str, Column] | None,
 def champion(folder: Path, **changes: Any) -> Manifest:
     manifest = small_bundle(folder / "bundle").manifest
     snapshot = msgspec.structs.replace(manifest.snapshot, sha256=SHA, start=START, end=END)
-    values: dict[str, Any] = {"schema": made().schema, "sources": (made().manifest_source,), "snapshot": snapshot}
+    values: dict[str, Any] = {"schema": made().schema, "sources": made().manifest_sources, "snapshot": snapshot}
     return msgspec.structs.replace(manifest, **{**values, **changes})
 
 
@@ -113,8 +113,8 @@ def test_values_that_came_late_are_no_change(tmp_path: Path) -> None:
 
 
 def test_a_field_that_reads_another_column_now_and_one_that_is_new_are_not_compared(tmp_path: Path) -> None:
-    columns = tuple((name, "km" if name == "miles" else column) for name, column in made().manifest_source.columns)
-    source = msgspec.structs.replace(made().manifest_source, columns=columns)
+    columns = tuple((name, "km" if name == "miles" else column) for name, column in made().manifest_sources[0].columns)
+    source = msgspec.structs.replace(made().manifest_sources[0], columns=columns)
     then = {name: column for name, column in rides().items() if name != "city"}
     now = {**rides(), "miles": np.asarray(rides()["miles"]) * 5}
     found = shared(tmp_path, now, then, sources=(source,))
@@ -123,7 +123,7 @@ def test_a_field_that_reads_another_column_now_and_one_that_is_new_are_not_compa
 
 
 def test_another_table_and_another_time_are_not_compared(tmp_path: Path) -> None:
-    elsewhere = msgspec.structs.replace(made().manifest_source, table="old_trips")
+    elsewhere = msgspec.structs.replace(made().manifest_sources[0], table="old_trips")
     one, other = tmp_path / "one", tmp_path / "other"
     for folder in (one, other):
         folder.mkdir()

@@ -9,7 +9,7 @@ import pytest
 
 from scoring.contract.clock import epoch_s
 from scoring.contract.features import FieldType
-from training.scaffold.kinds import typed
+from training.scaffold.kinds import OF_FILES, OF_TABLES, typed
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,12 @@ def test_days_and_months_are_told_apart_by_a_value_that_can_only_be_one_of_them(
 
 
 def test_a_table_is_read_as_it_is_so_only_what_a_database_reads_counts() -> None:
-    assert typed("at", "at", ["31.01.2025"], UTC, converting=False).kind is FieldType.STRING
-    assert typed("paid", "paid", ["yes", "no"], UTC, converting=False).kind is FieldType.STRING
-    assert typed("at", "at", ["2025-01-31 10:00:00"], UTC, converting=False).kind is FieldType.TIME
+    assert typed("at", "at", ["31.01.2025"], UTC, forms=OF_TABLES).kind is FieldType.STRING
+    assert typed("paid", "paid", ["yes", "no"], UTC, forms=OF_TABLES).kind is FieldType.STRING
+    assert typed("at", "at", ["2025-01-31 10:00:00"], UTC, forms=OF_TABLES).kind is FieldType.TIME
+    assert typed("at", "at", ["1735689600"], UTC, forms=OF_FILES).kind is FieldType.TIME
+    assert typed("paid", "paid", ["true", "false"], UTC, forms=OF_FILES).kind is FieldType.BOOLEAN
+    assert typed("paid", "paid", ["yes", "no"], UTC, forms=OF_FILES).kind is FieldType.STRING
 
 
 def test_missing_values_are_counted_and_no_value_of_their_own() -> None:
