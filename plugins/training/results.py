@@ -17,6 +17,7 @@ from scoring.contract.verdict import Judgement, Verdict
 from scoring.scorer.probed import Probed
 from training.measured import Calibration, Comparison, DataFacts, LeakFacts, Range, Resampling, SharedPeriod, Slices
 from training.tunable import Setting
+from training.wake import WakeUp
 
 Result = TypeVar("Result", bound=msgspec.Struct)
 
@@ -60,6 +61,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         force: promote in spite of an older interval or an earlier rollback; never in spite of a gate.
         parameters: of the estimator, in place of the definition's.
         purpose: what the run is for; only one for a promotion may end in one.
+        woken: what started the run, where an event did.
     """
 
     model: ModelName
@@ -73,6 +75,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     parameters: Mapping[str, Setting] = {}
     purpose: Purpose = Purpose.PROMOTION
+    woken: WakeUp | None = None
 
     @property
     def labels_known_by(self) -> datetime:
