@@ -1,0 +1,50 @@
+"""Runs that events start, in a real Airflow on a real broker: bursts, messages that must not be believed, and kills."""
+
+import pytest
+
+from tests.faults.airflow.stage import Stage
+from tests.faults.airflow.waking import Waking
+from tests.support.retrains import BAD_REASONS
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def waking(stage: Stage, model: str) -> Waking:
+    made = Waking(stage, model)
+    made.settle()
+    return made
+
+
+def test_a_burst_of_200_requests_during_a_run_makes_exactly_one_run_that_covers_them_all(waking: Waking) -> None:
+    before = len(waking.begun())
+    with waking.held():
+        waking.ask(1, "the first")
+        waking.wait_for_begun(before + 1)
+        waking.ask(120, "many")
+        waking.ask(80, "more")
+        # All of it is heard, and its run waits: Airflow says so.
+        assert len(waking.begun()) == before + 1
+    waking.settle()
+    first, second = waking.begun()[before:]
+    assert first.woken is not None
+    assert (first.woken.messages, first.actor, first.reason) == (1, "ada", "asked for by a message: the first")
+    assert second.woken is not None
+    assert (second.woken.messages, second.reason) == (200, "asked for by 200 messages: more; many")
+    assert (second.requested_at - first.requested_at).total_seconds() >= 6
+    assert waking.pending().asked == ()
+
+
+def test_a_thousand_malformed_messages_are_put_aside_and_a_good_one_behind_them_still_starts_a_run(
+    waking: Waking,
+) -> None:
+    before, aside = len(waking.begun()), len(waking.put_aside())
+    waking.ask_badly(1_000)
+    waking.ask(1, "behind them")
+    waking.wait_for_begun(before + 1)
+    waking.settle()
+    letters = waking.put_aside()[aside:]
+    assert len({letter["offset"] for letter in letters}) == 1_000
+    assert {letter["reason"] for letter in letters} == BAD_REASONS
+    (run,) = waking.begun()[before:]
+    assert run.reason == "asked for by a message: behind them"
