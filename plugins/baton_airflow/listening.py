@@ -31,7 +31,7 @@ from scoring.contract.topics import RETRAINS, RETRAINS_REFUSED
 from scoring.kafka import TIMEOUT_S, client_options, headers_of, kafka_errors, require_topics
 from scoring.produce import Outgoing, deliver
 from scoring.settings import read_settings
-from training.requests import Requests
+from training.requests import Requests, coordinated
 
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
@@ -170,7 +170,7 @@ def _assigned() -> Consumer:
     options = client_options(kafka, group_id=GROUP, enable_auto_commit=False, auto_offset_reset="earliest")
     with kafka_errors("listening for requests for retrains"):
         consumer = Consumer(options)
-        (place,) = consumer.committed([TopicPartition(RETRAINS, 0)], timeout=TIMEOUT_S)
+        (place,) = coordinated(lambda: consumer.committed([TopicPartition(RETRAINS, 0)], timeout=TIMEOUT_S))
         offset = place.offset if place.offset >= 0 else OFFSET_BEGINNING
         consumer.assign([TopicPartition(RETRAINS, 0, offset)])
     return consumer

@@ -5,11 +5,13 @@ what lies before it: both are committed in one step, after the run was handed ov
 until a run covers it; a mark that could not be committed makes one run more, never one less.
 """
 
+import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from scoring.contract.envelope import Keyring
 from scoring.contract.errors import EnvelopeRejected, Unavailable
@@ -18,7 +20,15 @@ from scoring.contract.topics import RETRAINS
 from scoring.kafka import TIMEOUT_S, Options, baton_error, client_options, headers_of, kafka_errors, require_topics
 from training.wake import Covered
 
+Answer = TypeVar("Answer")
+
 POLL_S = 1.0
+_MOVING = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
+_MOVING_PAUSE_S = 0.2
 READING, MARKING = "reading requests for retrains", "marking requests for retrains as covered"
 
 
@@ -63,7 +73,9 @@ class Requests:
     def pending(self) -> Pending:
         """Everything that waits now; what must not be believed is somebody else's to put aside."""
         with kafka_errors(READING):
-            (place,) = self._consumer.committed([TopicPartition(self._topic, 0)], timeout=TIMEOUT_S)
+            (place,) = coordinated(
+                lambda: self._consumer.committed([TopicPartition(self._topic, 0)], timeout=TIMEOUT_S)
+            )
             offset = place.offset if place.offset >= 0 else OFFSET_BEGINNING
             self._consumer.assign([TopicPartition(self._topic, 0, offset)])
             asked, end = self._read(max(place.offset, 0))
@@ -74,7 +86,7 @@ class Requests:
         metadata = "" if covered is None else msgspec.json.encode(covered).decode()
         with kafka_errors(MARKING):
             place = TopicPartition(self._topic, 0, end, metadata)
-            (kept,) = self._consumer.commit(offsets=[place], asynchronous=False) or [place]
+            (kept,) = coordinated(lambda: self._consumer.commit(offsets=[place], asynchronous=False)) or [place]
         if kept.error is not None:
             raise baton_error(MARKING, kept.error)
 
@@ -112,6 +124,18 @@ class Requests:
 def group_of(model: str) -> str:
     """The consumer group that keeps a model's mark."""
     return f"baton-retrain-{model}"
+
+
+def coordinated(call: Callable[[], Answer], clock: Callable[[], float] = time.monotonic) -> Answer:
+    """The call's answer; the client does not ask again by itself while the group's coordinator moves."""
+    deadline = clock() + TIMEOUT_S
+    while True:
+        try:
+            return call()
+        except KafkaException as error:
+            if error.args[0].code() not in _MOVING or clock() > deadline:
+                raise
+            time.sleep(_MOVING_PAUSE_S)
 
 
 def _covered(metadata: str | None) -> Covered | None:
