@@ -4,9 +4,13 @@ import pytest
 
 from tests.faults.airflow.stage import Stage
 from tests.faults.airflow.waking import Waking
+from tests.faults.airflow.waking_rounds import SCHEDULER, TASK, TRIGGERER, kill_round, plan_of
 from tests.support.retrains import BAD_REASONS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
+
+ROUNDS = 4
+SEED = 7
 
 
 @pytest.fixture
@@ -23,7 +27,7 @@ def test_a_burst_of_200_requests_during_a_run_makes_exactly_one_run_that_covers_
         waking.wait_for_begun(before + 1)
         waking.ask(120, "many")
         waking.ask(80, "more")
-        # All of it is heard, and its run waits: Airflow says so.
+        waking.wait_for_start_to_wait()
         assert len(waking.begun()) == before + 1
     waking.settle()
     first, second = waking.begun()[before:]
@@ -48,3 +52,25 @@ def test_a_thousand_malformed_messages_are_put_aside_and_a_good_one_behind_them_
     assert {letter["reason"] for letter in letters} == BAD_REASONS
     (run,) = waking.begun()[before:]
     assert run.reason == "asked for by a message: behind them"
+
+
+def test_a_triggerer_and_a_task_that_are_killed_lose_no_request_and_promote_nothing_by_half(waking: Waking) -> None:
+    assert kill_round(waking, TRIGGERER, after_s=0.0)["runs"] >= 1
+    assert kill_round(waking, TASK, after_s=12.0)["runs"] >= 1
+
+
+@pytest.mark.faults
+def test_a_scheduler_that_is_killed_with_its_tasks_goes_on_where_it_was(waking: Waking) -> None:
+    assert kill_round(waking, SCHEDULER, after_s=8.0)["killed"] == 1
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_kills_at_any_moment_lose_no_request(waking: Waking, number: int) -> None:
+    kill_round(waking, *plan_of(number, SEED))
+
+
+def test_the_rounds_depend_on_the_seed_alone_and_reach_every_part() -> None:
+    plans = [plan_of(number, SEED) for number in range(60)]
+    assert plans == [plan_of(number, SEED) for number in range(60)]
+    assert {victim for victim, _ in plans} == {TRIGGERER, SCHEDULER, TASK}

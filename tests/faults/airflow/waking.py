@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import msgspec
 
-from baton_airflow.retrain import retrain_dag_id
+from baton_airflow.retrain import WAIT, retrain_dag_id
 from scoring.promotion.ledger import Ledger
 from scoring.registry.open import open_registry
 from scoring.settings import read_settings
@@ -70,6 +70,18 @@ class Waking(Inbox):
         """Wait until so many runs have begun."""
         wait_until(lambda: len(self.begun()) >= count, WITHIN_S, f"{count} runs have not begun")
         return self.begun()
+
+    def wait_for_start_to_wait(self) -> None:
+        """Wait until Airflow has heard of requests and holds their run back."""
+
+        def waits() -> bool:
+            unfinished = [run for run in self.runs(self.starts) if run["state"] not in ENDED]
+            return any(
+                self.stage.tasks(self.starts, run["dag_run_id"])[WAIT]["state"] == "up_for_reschedule"
+                for run in unfinished
+            )
+
+        wait_until(waits, WITHIN_S, "no run waits to be started")
 
     def settle(self) -> None:
         """Wait until nothing waits and no run goes on, of either DAG."""
