@@ -32,7 +32,7 @@ imported = time.process_time()
 sys.path.insert(0, {dags!r})
 import baton
 read = time.process_time()
-dags = sum(type(found).__name__ == "DAG" for found in vars(baton).values())
+dags = len({{found.dag_id for found in vars(baton).values() if type(found).__name__ == "DAG"}})
 print(json.dumps({{"airflow_s": imported - began, "parse_s": read - imported, "dags": dags}}))
 """
 

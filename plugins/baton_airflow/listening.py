@@ -39,7 +39,7 @@ Answer = TypeVar("Answer")
 GROUP = "baton-retrain-listener"
 POLL_S = 1.0
 # Before a broker or a topic that is away is asked again.
-AWAY_S = 5.0
+AWAY_S = 15.0
 # A larger value is put aside without it: it would not fit beside the headers that say why.
 MAXIMUM_KEPT_BYTES = 2**19
 

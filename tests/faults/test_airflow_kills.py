@@ -3,6 +3,7 @@
 import pytest
 
 from local.demo.airflow import AirflowError
+from scoring.contract.alert import AlertKind
 from tests.faults.airflow.dying import BUG, HANDED_ON, RUN_PER_TRY
 from tests.faults.airflow.rounds import kill_round, plan_of, play
 from tests.faults.airflow.stage import Stage
@@ -57,6 +58,9 @@ def test_a_rejection_and_a_silence_end_green_with_nothing_decided(stage: Stage, 
         "sentence": "rejected by admin: not on a Friday",
         "by": "admin",
     }
+    refusals = {alert.run_id: alert for alert in stage.alerts() if alert.kind is AlertKind.REFUSED}
+    assert refusals["rejected"].sentence == "rejected by admin: not on a Friday"
+    assert (refusals["rejected"].by, refusals["silent"].refusals) == ("admin", ("unanswered",))
     assert told["silent"] == {"refusals": ["unanswered"], "sentence": "nobody approved it in time", "by": None}
     assert stage.house.head(model) == before
 

@@ -2,9 +2,11 @@
 
 import pytest
 
+from scoring.contract.alert import Alert, AlertKind
 from tests.faults.airflow.stage import Stage
 from tests.faults.airflow.waking import Waking
 from tests.faults.airflow.waking_rounds import SCHEDULER, TASK, TRIGGERER, kill_round, plan_of
+from tests.support.arena import wait_until
 from tests.support.retrains import BAD_REASONS
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
@@ -52,6 +54,25 @@ def test_a_thousand_malformed_messages_are_put_aside_and_a_good_one_behind_them_
     assert {letter["reason"] for letter in letters} == BAD_REASONS
     (run,) = waking.begun()[before:]
     assert run.reason == "asked for by a message: behind them"
+
+
+def test_a_run_that_fails_has_covered_its_requests_and_is_told_with_its_reason(waking: Waking) -> None:
+    before = len(waking.begun())
+    with waking.failing():
+        waking.ask(2, "doomed")
+        waking.wait_for_begun(before + 1)
+        waking.settle()
+    (run,) = waking.begun()[before:]
+
+    def told() -> dict[AlertKind, Alert]:
+        return {alert.kind: alert for alert in waking.stage.alerts() if alert.run_id == run.run_id}
+
+    wait_until(lambda: len(told()) == 2, 90, "not both alerts came")
+    task, whole = told()[AlertKind.TASK_FAILED], told()[AlertKind.RUN_FAILED]
+    assert (task.model, task.task_id) == (waking.model, "prepare")
+    assert task.sentence == "the warehouse has no table trips; tell this run another one"
+    assert (whole.model, whole.task_id) == (waking.model, None)
+    assert waking.stage.decided(waking.model, run.run_id) == []
 
 
 def test_a_triggerer_and_a_task_that_are_killed_lose_no_request_and_promote_nothing_by_half(waking: Waking) -> None:

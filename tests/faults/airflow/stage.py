@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from baton_airflow.steps import APPROVE
+from scoring.contract.alert import Alert, unseal_alert
 from scoring.contract.clock import rfc3339
+from scoring.contract.topics import ALERTS
+from scoring.kafka import Tail, headers_of
 from scoring.promotion.entry import LedgerEntry
 from tests.faults.airflow.dying import PLANS
 from tests.faults.promotion.theatre import Theatre, theatre
@@ -114,6 +117,14 @@ class Stage:
     def decided(self, model: str, run_id: str) -> list[LedgerEntry]:
         """What a run entered into the ledger."""
         return [entry for entry in self.house.ledger.entries(model) if entry.run_id == run_id]
+
+    def alerts(self) -> list[Alert]:
+        """Everything that was told so far."""
+        with Tail(self.house.kafka, {ALERTS: None}) as tail:
+            return [
+                unseal_alert(message.key(), message.value(), headers_of(message), self.house.keyring)
+                for message in tail.to_end()
+            ]
 
     def _arrange(self, run_id: str, plan: Plan) -> None:
         plans = json.loads(self._plans.read_text())

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -45,15 +45,22 @@ class Waking(Inbox):
         self.stage = stage
         self.trains, self.starts = f"train_{model}", retrain_dag_id(model)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Runs that begin meanwhile do not end."""
-        held = self.stage.retrains / f"hold-{self.model}"
-        held.touch()
+        return self._flag("hold")
+
+    def failing(self) -> AbstractContextManager[None]:
+        """Runs that begin meanwhile fail, by an error that no retry mends."""
+        return self._flag("fail")
+
+    @contextmanager
+    def _flag(self, what: str) -> Iterator[None]:
+        flag = self.stage.retrains / f"{what}-{self.model}"
+        flag.touch()
         try:
             yield
         finally:
-            held.unlink(missing_ok=True)
+            flag.unlink(missing_ok=True)
 
     def begun(self) -> list[RunRequest]:
         """What each run that has begun was asked, the first one first."""

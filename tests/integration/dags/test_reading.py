@@ -86,5 +86,5 @@ def test_a_definition_that_touches_something_when_it_is_read_is_caught(tmp_path:
     (file,) = models.iterdir()
     file.write_text(file.read_text() + PLANTED)
     found = touched(read(models, tmp_path / "airflow"))
-    assert {event[0] for event in found} == {"socket.getaddrinfo", "subprocess.Popen", "sqlite3.connect", "open"}
+    assert {"socket.getaddrinfo", "subprocess.Popen", "sqlite3.connect", "open"} <= {event[0] for event in found}
     assert {event[1] for event in found if event[0] == "open"} == {str(file.with_suffix(".txt")), "/dev/null"}

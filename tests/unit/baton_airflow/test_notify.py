@@ -97,6 +97,10 @@ def test_a_context_that_nobody_expected_changes_nothing() -> None:
 
 
 def test_a_notifier_that_does_not_come_back_is_left_behind() -> None:
-    forever = threading.Event()
-    assert not within("a slow one", lambda: print(forever.wait(60)), limit_s=0.05)
-    forever.set()
+    back = threading.Event()
+
+    def hang() -> None:
+        back.wait(60)
+
+    assert not within("a slow one", hang, limit_s=0.05)
+    back.set()

@@ -13,9 +13,10 @@ import msgspec
 from airflow.sdk import DAG, get_current_context, task
 
 from baton_airflow.factory import hand_over
-from baton_airflow.house import TASK_DEFAULTS
+from baton_airflow.house import RUN_FAILED, TASK_DEFAULTS
 from baton_airflow.request import run_params, run_request
 from baton_airflow.retrain import build_retrain_dag
+from scoring.contract.errors import ConfigurationError
 from tests.faults.airflow.dying import DyingSteps
 from tests.faults.airflow.stage import RETRAINS_FOLDER
 from tests.faults.airflow.waking import COOL_DOWN, prepared
@@ -30,6 +31,8 @@ def _prepare(model: str) -> Any:
     context, folder = get_current_context(), Path(os.environ[RETRAINS_FOLDER])
     asked = run_request(definition(name=model), context["dag_run"], context["params"])
     (folder / "runs" / f"{model}~{asked.run_id}.json").write_bytes(msgspec.json.encode(asked))
+    if (folder / f"fail-{model}").exists():
+        raise ConfigurationError("the warehouse has no table trips; tell this run another one")
     while (folder / f"hold-{model}").exists():
         time.sleep(0.1)
     return prepared(folder, model)
@@ -43,6 +46,8 @@ for model in os.environ["BATON_TEST_HAND_OVER"].split(","):
         params=run_params(defined),
         default_args=QUICKLY,
         max_active_runs=1,
+        on_failure_callback=RUN_FAILED,
+        tags={f"model:{model}"},
         is_paused_upon_creation=False,
     ) as dag:
         made = task(task_id="prepare", multiple_outputs=True)(_prepare)(model)
