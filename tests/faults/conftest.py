@@ -27,9 +27,9 @@ def own_ground(own_broker: Broker, tmp_path: Path) -> Iterator[Ground]:
     made.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Stage"]:
-    """A real Airflow beside simulated workers, for all who kill its parts."""
+    """A real Airflow beside simulated workers; of a module, for nothing else should run beside it for long."""
     from tests.faults.airflow.stage import airflow_stage
 
     with airflow_stage(tmp_path_factory.mktemp("stage"), database="sqlite", lanes=1) as opened:

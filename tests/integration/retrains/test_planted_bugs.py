@@ -106,6 +106,7 @@ PLANTS: list[tuple[Plant, Caught]] = [
 ]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(("plant", "caught"), PLANTS, ids=[plant.__name__ for plant, _ in PLANTS])
 def test_a_planted_bug_is_caught(inbox: Inbox, plant: Plant, caught: Caught, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)

@@ -6,7 +6,8 @@ import pytest
 
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.retrain import Asked, RetrainRequest
-from tests.support.training import definition
+from tests.support.training import definition, request
+from training import tracking
 from training.definition import NewLabels
 from training.wake import Covered, Step, WakeUp, next_step, wake_up
 
@@ -15,8 +16,8 @@ HOUR = timedelta(hours=1)
 
 
 def asked(number: int, reason: str = "drift", by: str = "ada") -> Asked:
-    request = RetrainRequest(model="fare", reason=reason, by=by)
-    return Asked(request=request, event_id=f"e-{number}", at=NOW)
+    made = RetrainRequest(model="fare", reason=reason, by=by)
+    return Asked(request=made, event_id=f"e-{number}", at=NOW)
 
 
 def covered(ago: timedelta) -> Covered:
@@ -60,6 +61,17 @@ def test_a_run_tells_how_many_messages_it_covers_who_sent_them_and_the_newest_re
 def test_a_run_that_labels_woke_says_how_many_are_new() -> None:
     woken = WakeUp(until=NOW, labels=50_123)
     assert (woken.actor, woken.sentence) == ("new labels", "50,123 new labels are known")
+
+
+def test_the_run_in_the_registry_says_what_woke_it() -> None:
+    woken = wake_up([asked(1), asked(2, "new prices", by="bob")], NOW)
+    assert tracking._woken(request(woken=woken)) == {
+        "baton.woken.reason": "asked for by 2 messages: new prices; drift",
+        "baton.woken.by": "bob, ada",
+        "baton.woken.messages": "2",
+        "baton.woken.labels": "0",
+    }
+    assert tracking._woken(request()) == {}
 
 
 def mistakes_of(**changes: Any) -> Iterator[str]:
