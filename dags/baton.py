@@ -1,4 +1,5 @@
-"""One Airflow DAG for each model definition in the models folder, and one that repairs the copies of the ledger.
+"""Two Airflow DAGs for each model definition in the models folder, one that trains and one that starts it for events,
+and one that repairs the copies of the ledger.
 
 This file only wires: what a run does stands in ``baton_airflow.factory``, what a model is in its definition. One that
 cannot be loaded has no DAG, and keeps no other from having one; ``baton_mistakes.py`` shows what is wrong with it.
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from baton_airflow.factory import build_dag
 from baton_airflow.repair import build_reconcile_dag
+from baton_airflow.retrain import build_retrain_dag
 from scoring.settings import read_settings
 from training.catalog import read_catalog
 
@@ -16,4 +18,6 @@ _BESIDE = Path(__file__).resolve().parent.parent / "models"
 for definition in read_catalog(read_settings().models_dir or _BESIDE).definitions.values():
     dag = build_dag(definition)
     globals()[dag.dag_id] = dag
+    waking = build_retrain_dag(definition, dag.dag_id)
+    globals()[waking.dag_id] = waking
 reconcile = build_reconcile_dag()

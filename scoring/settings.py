@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 import msgspec
-from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from scoring.contract.envelope import Keyring
@@ -17,6 +17,20 @@ from scoring.contract.notice import MODEL_NAME
 Value = TypeVar("Value")
 
 MINIMUM_TOKEN_CHARACTERS = 16
+
+
+class NotifierSetting(BaseModel):
+    """A notifier of Airflow's that is told of failures and refusals.
+
+    Attributes:
+        notifier: the path of its class, such as ``airflow.providers.slack.notifications.slack.SlackNotifier``.
+        arguments: what it is made with; secrets belong into the connection that they name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    notifier: str = Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")
+    arguments: dict[str, Any] = Field(default_factory=dict)
 
 
 class Settings(BaseSettings):
@@ -48,6 +62,8 @@ class Settings(BaseSettings):
     """Python of an environment that has only the scoring side; candidates are loaded in it before they are judged."""
     connections: dict[str, str] = Field(default_factory=dict)
     """URLs by connection name, BATON_CONNECTIONS__<NAME>: SQLAlchemy's of a database, an API's, an object store's."""
+    notifiers: tuple[NotifierSetting, ...] = ()
+    """JSON list of Airflow's notifiers that are told of failures and refusals beside the message on Kafka."""
     deployment: str = Field(default="default", pattern=r"^[a-z][a-z0-9_-]*$")
     """Name of the set of workers that share a consumer group."""
     slot: int = Field(default=0, ge=0)

@@ -20,7 +20,14 @@ from confluent_kafka.admin import (
 from scoring.contract.dead_letter import MARGIN_BYTES
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Topics
-from scoring.contract.topics import INPUT_MAXIMUM_BYTES, OUTPUT_MAXIMUM_BYTES, TopicSpec, control_topics, model_topics
+from scoring.contract.topics import (
+    INPUT_MAXIMUM_BYTES,
+    OUTPUT_MAXIMUM_BYTES,
+    TopicSpec,
+    control_topics,
+    model_topics,
+    pipeline_topics,
+)
 from scoring.kafka import ADMIN_TIMEOUT_S, PATIENCE_S, TIMEOUT_S, Options, admin_client, kafka_errors
 
 BROKERS_DEFAULT = -1
@@ -91,7 +98,7 @@ def ensure_topics(
     altering: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> TopicReport:
-    """Create the control topics and the models' topics where they are missing, then check all.
+    """Create the topics that are shared and the models' topics where they are missing, then check all.
 
     Args:
         partitions: of each model's input; None takes an input that is there as it is, and DEFAULT_PARTITIONS otherwise.
@@ -102,13 +109,13 @@ def ensure_topics(
         ConfigurationError: the broker refuses a topic.
         Unavailable: the broker cannot be reached.
     """
-    admin, wanted = admin_client(kafka), list(models)
-    created = _create(admin, _specs(wanted, _describe(admin, _names(wanted)), partitions), replication)
+    admin, wanted, shared = admin_client(kafka), list(models), all_shared_topics()
+    created = _create(admin, _specs(shared, wanted, _describe(admin, _names(shared, wanted)), partitions), replication)
 
     def look(done: Callable[[TopicReport], bool]) -> TopicReport:
         """What the broker was told it tells back a moment later."""
         deadline = clock() + _SETTLE_WITHIN_S
-        while not done(report := _check(admin, wanted, partitions)) and clock() < deadline:
+        while not done(report := _check(admin, shared, wanted, partitions)) and clock() < deadline:
             time.sleep(_LOOK_AGAIN_AFTER_S)
         return report
 
@@ -121,26 +128,40 @@ def ensure_topics(
     return msgspec.structs.replace(report, created=tuple(created), altered=altered)
 
 
-def check_topics(kafka: Options, models: Iterable[Topics], partitions: int | None = None) -> TopicReport:
-    """Hold the control topics and the models' topics against what they must be; changes nothing.
+def all_shared_topics() -> tuple[TopicSpec, ...]:
+    """The topics that belong to no model: those that workers need, and those of the pipeline."""
+    return (*control_topics(), *pipeline_topics())
+
+
+def check_topics(
+    kafka: Options,
+    models: Iterable[Topics],
+    partitions: int | None = None,
+    *,
+    shared: Sequence[TopicSpec] | None = None,
+) -> TopicReport:
+    """Hold shared topics and the models' topics against what they must be; changes nothing.
 
     Args:
         partitions: of the input topics; None takes any number.
+        shared: None is the control topics, which is what a worker needs.
 
     Raises:
         Unavailable: the broker cannot be reached.
     """
-    return _check(admin_client(kafka), list(models), partitions)
+    return _check(admin_client(kafka), control_topics() if shared is None else shared, list(models), partitions)
 
 
-def _names(models: Iterable[Topics]) -> list[str]:
+def _names(shared: Sequence[TopicSpec], models: Iterable[Topics]) -> list[str]:
     own = [name for topics in models for name in (topics.input, topics.predictions, topics.dead_letters)]
-    return [spec.name for spec in control_topics()] + own
+    return [spec.name for spec in shared] + own
 
 
-def _specs(models: Iterable[Topics], found: Mapping[str, "_Found"], partitions: int | None) -> list[TopicSpec]:
+def _specs(
+    shared: Sequence[TopicSpec], models: Iterable[Topics], found: Mapping[str, "_Found"], partitions: int | None
+) -> list[TopicSpec]:
     """What all topics must be, given the inputs that are there."""
-    return [*control_topics(), *(spec for topics in models for spec in _model_specs(topics, found, partitions))]
+    return [*shared, *(spec for topics in models for spec in _model_specs(topics, found, partitions))]
 
 
 def _model_specs(topics: Topics, found: Mapping[str, "_Found"], partitions: int | None) -> Iterable[TopicSpec]:
@@ -184,11 +205,12 @@ def _made(future: "Future[None]") -> bool:
     return True
 
 
-def _check(admin: AdminClient, models: Sequence[Topics], partitions: int | None) -> TopicReport:
-    found = _describe(admin, _names(models))
-    deviations = [
-        deviation for spec in _specs(models, found, partitions) for deviation in _compare(spec, found.get(spec.name))
-    ]
+def _check(
+    admin: AdminClient, shared: Sequence[TopicSpec], models: Sequence[Topics], partitions: int | None
+) -> TopicReport:
+    found = _describe(admin, _names(shared, models))
+    specs = _specs(shared, models, found, partitions)
+    deviations = [deviation for spec in specs for deviation in _compare(spec, found.get(spec.name))]
     return TopicReport(deviations=tuple(deviations), ids={name: topic.id for name, topic in found.items()})
 
 

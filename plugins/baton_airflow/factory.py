@@ -24,7 +24,7 @@ from airflow.sdk import (
 )
 from airflow.sdk.definitions.param import ParamsDict
 
-from baton_airflow.house import RUN_LIMIT, TAG, TASK_DEFAULTS
+from baton_airflow.house import RUN_FAILED, RUN_LIMIT, TAG, TASK_DEFAULTS
 from baton_airflow.operators import FORM, ApproveOperator, WaitForWorkersOperator
 from baton_airflow.repair import repair_models
 from baton_airflow.request import run_params
@@ -84,6 +84,7 @@ def build_dag(definition: ModelDefinition) -> DAG:
         max_active_runs=1,
         dagrun_timeout=RUN_LIMIT + (definition.approval.within if definition.approval else timedelta(0)),
         default_args=TASK_DEFAULTS,
+        on_failure_callback=RUN_FAILED,
         tags={TAG, f"model:{definition.name}"},
     ) as dag:
         _wire(definition)

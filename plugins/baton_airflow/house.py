@@ -5,6 +5,8 @@ from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
+from baton_airflow.notify import BatonNotifier
+from scoring.contract.alert import AlertKind
 from scoring.contract.errors import ConfigurationError, ContractError, DecisionRefused
 from training.errors import SnapshotDamaged, TrainingImpossible
 
@@ -24,4 +26,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=5),
     "retry_policy": RETRY_POLICY,
     "execution_timeout": timedelta(hours=1),
+    "on_failure_callback": BatonNotifier(AlertKind.TASK_FAILED),
 }
+# Of every DAG, for what fails without a task that fails: a run that takes too long, say.
+RUN_FAILED = BatonNotifier(AlertKind.RUN_FAILED)

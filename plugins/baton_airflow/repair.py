@@ -8,7 +8,7 @@ import msgspec
 import structlog
 from airflow.sdk import DAG, DeltaTriggerTimetable, task
 
-from baton_airflow.house import TAG, TASK_DEFAULTS
+from baton_airflow.house import RUN_FAILED, TAG, TASK_DEFAULTS
 from scoring.contract.errors import Unavailable
 from scoring.settings import read_settings
 
@@ -67,6 +67,7 @@ def build_reconcile_dag() -> DAG:
         dagrun_timeout=INTERVAL,
         is_paused_upon_creation=False,
         default_args=TASK_DEFAULTS,
+        on_failure_callback=RUN_FAILED,
         tags={TAG},
     ) as dag:
         task(task_id="repair")(repair_models)()

@@ -4,18 +4,23 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Any, Protocol
 
+import msgspec
 from airflow.sdk import Param
 
 from scoring.contract.errors import ConfigurationError
 from training.definition import ModelDefinition
 from training.estimator import Estimator
 from training.period import WRITTEN, Period, period_of
-from training.results import Purpose, RunRequest
+from training.results import Purpose, RunRequest, from_json
 from training.tunable import Between, Bounds, Setting, setting_mistakes, tuned_part
+from training.wake import WakeUp
 
 _TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
 PARAMETER = "parameter_"
 """What the form's names of the estimator's parameters begin with."""
+WOKEN = "woken"
+"""Key of what woke a run, in the configuration that the task which starts it gives."""
+STARTED_BY_A_TASK = "operator_triggered"
 
 
 class Run(Protocol):
@@ -147,7 +152,8 @@ def run_request(definition: ModelDefinition, run: Run, params: Mapping[str, Any]
     """
     mistakes: list[str] = []
     given = {name: _moment(name, params.get(name), mistakes) for name in ("start", "end", "effective_from")}
-    end = given["end"] or run.data_interval_end or _midnight(run.run_after)
+    woken = _woken(run, params)
+    end = given["end"] or _own_end(run, woken)
     start = given["start"] or _window(definition, params, mistakes).before(end)
     if given["start"] and params.get("window"):
         mistakes.append("start and window: give one of them; the window reaches back from the end")
@@ -165,14 +171,35 @@ def run_request(definition: ModelDefinition, run: Run, params: Mapping[str, Any]
         end=end,
         run_id=run.run_id,
         requested_at=run.run_after,
-        actor=run.triggering_user_name or "schedule",
+        actor=run.triggering_user_name or (woken.actor if woken else "schedule"),
         effective_from=given["effective_from"],
         force=force,
-        reason=reason or ("asked for by hand" if run.triggering_user_name else "due by the schedule"),
+        reason=reason or _why(run, woken),
         parameters=settings,
         purpose=_purpose(run, params),
         refresh=bool(params.get("refresh")),
+        woken=woken,
     )
+
+
+def _woken(run: Run, params: Mapping[str, Any]) -> WakeUp | None:
+    """What woke the run. Only a task can say so: what a person writes into a run's configuration proves nothing."""
+    if run.run_type != STARTED_BY_A_TASK or params.get(WOKEN) is None:
+        return None
+    woken = from_json(WakeUp, params[WOKEN])
+    # The clocks of the machine that decided and of the one that keeps the runs may differ a little.
+    return msgspec.structs.replace(woken, until=min(woken.until, run.run_after))
+
+
+def _own_end(run: Run, woken: WakeUp | None) -> datetime:
+    """The end of the data where the form says nothing: of a run that was woken, everything up to then."""
+    return woken.until if woken is not None else run.data_interval_end or _midnight(run.run_after)
+
+
+def _why(run: Run, woken: WakeUp | None) -> str:
+    if woken is not None:
+        return woken.sentence
+    return "asked for by hand" if run.triggering_user_name else "due by the schedule"
 
 
 def _interval_mistakes(

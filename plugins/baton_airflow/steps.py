@@ -16,6 +16,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from baton_airflow import question
 from baton_airflow.connections import from_airflow
+from baton_airflow.notify import tell_refused
 from baton_airflow.pulls import not_pulled
 from baton_airflow.request import run_request
 from scoring.contract import errors
@@ -265,6 +266,7 @@ class Steps:
         # What the gates refused was recorded as refused, and has no version.
         if registered is not None and registered.registry_run is not None and registered.version is not None:
             pipeline.record_refusal(settings, registered.registry_run, why)
+        tell_refused(why, self._context())
         return _json(why)
 
     def _why_refused(self) -> Refused:

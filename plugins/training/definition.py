@@ -41,6 +41,7 @@ from training.mistakes import mistakes
 from training.period import Period, days, months
 from training.sources import DeclaredSource, resolve, sql
 from training.tunable import Bounds, between, one_of, tunable_mistakes
+from training.wake import NewLabels, cool_down_mistakes
 
 if TYPE_CHECKING:
     from training.gates.evidence import Gate
@@ -52,6 +53,7 @@ __all__ = [
     "Label",
     "LoadBudget",
     "ModelDefinition",
+    "NewLabels",
     "Period",
     "RecordRules",
     "Source",
@@ -194,6 +196,8 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
         tunable: parameters of the estimator (of a pipeline's last part) that a run by hand may set, with their bounds:
             ``{"learning_rate": between(0.01, 0.3), "loss": one_of("log_loss", "exponential")}``.
         schedule: Airflow's, such as ``"@monthly"``; None runs by hand only.
+        retrain_on: new labels that start a run by themselves; None: none do. A message starts one in any case.
+        cool_down: between the starts of two runs that were started by events.
         topics: by default ``<name>.input``, ``<name>.predictions`` and ``<name>.dead-letters``.
         partitions: of the three topics.
         approval: a person approves each promotion; None: nobody is asked.
@@ -225,6 +229,8 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     slices: Sequence[str] = ()
     tunable: Mapping[str, Bounds] = {}
     schedule: str | None = None
+    retrain_on: NewLabels | None = None
+    cool_down: timedelta = timedelta(hours=1)
     topics: Topics | None = None
     partitions: int = 4
     approval: Approval | None = None
@@ -232,7 +238,9 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
 
     def __post_init__(self) -> None:
-        found = [*mistakes(self), *tunable_mistakes(self), *(self.approval.mistakes() if self.approval else ())]
+        found = [*mistakes(self), *tunable_mistakes(self), *cool_down_mistakes(self.cool_down)]
+        for part in (self.approval, self.retrain_on):
+            found += part.mistakes() if part else ()
         if found:
             raise ConfigurationError(f"model definition {self.name!r}:\n" + "\n".join(f"  - {line}" for line in found))
 

@@ -17,6 +17,7 @@ from scoring.contract.verdict import Judgement, Verdict
 from scoring.scorer.probed import Probed
 from training.measured import Calibration, Comparison, DataFacts, LeakFacts, Range, Resampling, SharedPeriod, Slices
 from training.tunable import Setting
+from training.wake import WakeUp
 
 Result = TypeVar("Result", bound=msgspec.Struct)
 
@@ -61,6 +62,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         parameters: of the estimator, in place of the definition's.
         purpose: what the run is for; only one for a promotion may end in one.
         refresh: pull again what was pulled before, and tell how it differs.
+        woken: what started the run, where an event did.
     """
 
     model: ModelName
@@ -75,6 +77,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     parameters: Mapping[str, Setting] = {}
     purpose: Purpose = Purpose.PROMOTION
     refresh: bool = False
+    woken: WakeUp | None = None
 
     @property
     def labels_known_by(self) -> datetime:

@@ -120,6 +120,16 @@ def _tags(definition: ModelDefinition, request: RunRequest, gated: Gated) -> Map
         "baton.actor": request.actor,
         "baton.purpose": request.purpose.value,
         "baton.run_id": request.run_id,
+        **_woken(request),
         **{f"baton.gate.{v.gate}": f"{v.judgement.value}: {v.sentence}" for v in gated.verdicts},
     }
     return {name: text[:_MAXIMUM_CHARACTERS] for name, text in tags.items()}
+
+
+def _woken(request: RunRequest) -> Mapping[str, str]:
+    """What started the run, where an event did."""
+    woken = request.woken
+    if woken is None:
+        return {}
+    told = {"reason": woken.sentence, "by": ", ".join(woken.by), "messages": woken.messages, "labels": woken.labels}
+    return {f"baton.woken.{name}": str(value) for name, value in told.items()}

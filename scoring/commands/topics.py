@@ -7,7 +7,14 @@ import click
 from scoring.console import EXIT_REFUSED, echo_json, json_option
 from scoring.contract.manifest import Topics
 from scoring.settings import read_settings
-from scoring.topics import BROKERS_DEFAULT, DEFAULT_PARTITIONS, TopicReport, check_topics, ensure_topics
+from scoring.topics import (
+    BROKERS_DEFAULT,
+    DEFAULT_PARTITIONS,
+    TopicReport,
+    all_shared_topics,
+    check_topics,
+    ensure_topics,
+)
 
 models_option = click.option("--models", help="Comma-separated names of models; by default those of BATON_MODELS.")
 
@@ -37,7 +44,7 @@ def command() -> None:
 @click.option("--alter", is_flag=True, help="Also mend topics that were there before, as far as Kafka can.")
 @json_option
 def create(models: str | None, partitions: int | None, replication: int, alter: bool, as_json: bool) -> None:  # noqa: FBT001
-    """Create the control topics and the models' topics where they are missing, then check all of them.
+    """Create the topics that all models share and the models' topics where they are missing, then check all of them.
 
     Exit status 1 when a topic is not as it must be; each deviation is listed with the command that mends it.
     """
@@ -71,7 +78,7 @@ def check(models: str | None, partitions: int | None, as_json: bool) -> None:  #
     """
     settings = read_settings(models=models)
     topics = [Topics.of(model) for model in settings.need_models()]
-    _finish(check_topics(settings.need_kafka(), topics, partitions), as_json=as_json)
+    _finish(check_topics(settings.need_kafka(), topics, partitions, shared=all_shared_topics()), as_json=as_json)
 
 
 def _finish(report: TopicReport, *, as_json: bool) -> None:

@@ -10,6 +10,9 @@ from scoring.contract.manifest import Topics
 NOTICES = "baton.notices"
 ACKNOWLEDGEMENTS = "baton.acknowledgements"
 WORKERS = "baton.workers"
+RETRAINS = "baton.retrains"
+RETRAINS_REFUSED = "baton.retrains.dead-letters"
+ALERTS = "baton.alerts"
 
 DAY_MS = 86_400_000
 # Whoever starts to read heartbeats reads what is not yet compacted: every worker's of one segment, some 300 of them.
@@ -33,7 +36,7 @@ class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def control_topics() -> tuple[TopicSpec, ...]:
-    """The three topics that all models share (protocol, "Topics")."""
+    """The three topics that workers share with those who promote (protocol, "Topics")."""
     compacted = {
         "cleanup.policy": "compact",
         "min.cleanable.dirty.ratio": "0.1",
@@ -45,6 +48,17 @@ def control_topics() -> tuple[TopicSpec, ...]:
         TopicSpec(name=NOTICES, partitions=1, settings=compacted),
         TopicSpec(name=ACKNOWLEDGEMENTS, partitions=1, settings=retained),
         TopicSpec(name=WORKERS, partitions=1, settings={**compacted, "segment.ms": str(HEARTBEAT_SEGMENT_MS)}),
+    )
+
+
+def pipeline_topics() -> tuple[TopicSpec, ...]:
+    """The topics of those who train, which no worker needs: requests for retrains, those refused, and alerts."""
+    # Shorter than brokers keep a group's offsets (a week): what a run has covered does not come back.
+    asked = {"cleanup.policy": "delete", "retention.ms": str(3 * DAY_MS), "segment.ms": str(DAY_MS)}
+    return (
+        TopicSpec(name=RETRAINS, partitions=1, settings=asked),
+        TopicSpec(name=RETRAINS_REFUSED, partitions=1, settings={**asked, "retention.ms": str(30 * DAY_MS)}),
+        TopicSpec(name=ALERTS, partitions=1, settings={**asked, "retention.ms": str(90 * DAY_MS)}),
     )
 
 

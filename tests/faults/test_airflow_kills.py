@@ -1,30 +1,17 @@
 """A real Airflow whose task processes are killed while they promote, and one that asks a person."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from local.demo.airflow import AirflowError
+from scoring.contract.alert import AlertKind
 from tests.faults.airflow.dying import BUG, HANDED_ON, RUN_PER_TRY
 from tests.faults.airflow.rounds import kill_round, plan_of, play
-from tests.faults.airflow.stage import Stage, airflow_stage
+from tests.faults.airflow.stage import Stage
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 
 ROUNDS = 4
 SEED = 5
-
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with airflow_stage(tmp_path_factory.mktemp("stage"), database="sqlite", lanes=1) as opened:
-        yield opened
-
-
-@pytest.fixture
-def model(stage: Stage) -> str:
-    (name,) = stage.house.models
-    return name
 
 
 def test_a_task_that_is_killed_before_and_behind_its_decision_is_finished_by_its_retry(
@@ -71,6 +58,9 @@ def test_a_rejection_and_a_silence_end_green_with_nothing_decided(stage: Stage, 
         "sentence": "rejected by admin: not on a Friday",
         "by": "admin",
     }
+    refusals = {alert.run_id: alert for alert in stage.alerts() if alert.kind is AlertKind.REFUSED}
+    assert refusals["rejected"].sentence == "rejected by admin: not on a Friday"
+    assert (refusals["rejected"].by, refusals["silent"].refusals) == ("admin", ("unanswered",))
     assert told["silent"] == {"refusals": ["unanswered"], "sentence": "nobody approved it in time", "by": None}
     assert stage.house.head(model) == before
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from local.credentials import Secrets, load_or_create
 from local.demo.airflow import Airflow
 from local.environment import process_environment, server_environment, stack_environment
@@ -75,6 +77,12 @@ class AirflowStack:
         process = self._running.pop(name)
         os.killpg(process.pid, 9)
         process.wait(20)
+
+    def task_processes(self) -> list[psutil.Process]:
+        """The processes in which tasks run now: below the scheduler's workers."""
+        scheduler = self._running["scheduler"].pid
+        found = psutil.Process(scheduler).children(recursive=True)
+        return [process for process in found if process.is_running() and process.ppid() != scheduler]
 
     def down(self) -> None:
         """End everything."""

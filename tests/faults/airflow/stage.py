@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from baton_airflow.steps import APPROVE
+from scoring.contract.alert import Alert, unseal_alert
 from scoring.contract.clock import rfc3339
+from scoring.contract.topics import ALERTS
+from scoring.kafka import Tail, headers_of
 from scoring.promotion.entry import LedgerEntry
 from tests.faults.airflow.dying import PLANS
 from tests.faults.promotion.theatre import Theatre, theatre
@@ -19,18 +22,30 @@ from tests.support.decisions import JANUARY, PASSED
 from training.results import Gated, Registered, to_json
 
 RUN_LIMIT_S = 240.0
+RETRAINS_FOLDER = "BATON_TEST_RETRAINS"
+# It schedules, as the laptop's stack does not, and a scheduler or a task that is gone is noticed within a minute.
+WATCHFUL = {
+    "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "True",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "10",
+}
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed"})
+
+DAGS = ("hand_over", "ask", "ask_briefly", "train", "retrain")
 
 Plan = Mapping[str, str]
 
 
 class Stage:
-    """The theatre, Airflow, and the file of plans by which tasks die."""
+    """The theatre, Airflow, the file of plans by which tasks die, and what runs that events start write down."""
 
-    def __init__(self, house: Theatre, airflow: AirflowStack, plans: Path) -> None:
+    def __init__(self, house: Theatre, airflow: AirflowStack, plans: Path, retrains: Path) -> None:
         self.house = house
         self.airflow = airflow
         self.client = airflow.client()
+        self.retrains = retrains
         self._plans = plans
 
     def begin(self, model: str, run_id: str, plan: Plan, *, dag: str = "hand_over") -> str:
@@ -103,6 +118,14 @@ class Stage:
         """What a run entered into the ledger."""
         return [entry for entry in self.house.ledger.entries(model) if entry.run_id == run_id]
 
+    def alerts(self) -> list[Alert]:
+        """Everything that was told so far."""
+        with Tail(self.house.kafka, {ALERTS: None}) as tail:
+            return [
+                unseal_alert(message.key(), message.value(), headers_of(message), self.house.keyring)
+                for message in tail.to_end()
+            ]
+
     def _arrange(self, run_id: str, plan: Plan) -> None:
         plans = json.loads(self._plans.read_text())
         temporary = self._plans.with_suffix(".new")
@@ -115,22 +138,26 @@ def airflow_stage(folder: Path, *, database: str, lanes: int) -> Iterator[Stage]
     """Open one; everything that it started has ended when it is left."""
     plans = folder / "plans.json"
     plans.write_text("{}")
+    retrains = folder / "retrains"
+    (retrains / "runs").mkdir(parents=True)
     with theatre(folder, database=database, registry="folder", workers="simulated", lanes=lanes) as house:
         variables = {
             **house.environment,
+            **WATCHFUL,
             PLANS: str(plans),
+            RETRAINS_FOLDER: str(retrains),
             "BATON_TEST_HAND_OVER": ",".join(house.models),
             "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "tests" / "faults" / "airflow" / "dags"),
         }
         with airflow_stack(folder / "airflow", variables) as airflow:
-            stage = Stage(house, airflow, plans)
+            stage = Stage(house, airflow, plans, retrains)
             _wait_for_dags(stage)
             yield stage
 
 
 def _wait_for_dags(stage: Stage) -> None:
     deadline_s = time.monotonic() + RUN_LIMIT_S
-    wanted = {f"{dag}_{model}" for dag in ("hand_over", "ask", "ask_briefly") for model in stage.house.models}
+    wanted = {f"{dag}_{model}" for dag in DAGS for model in stage.house.models}
     while not wanted <= (found := {dag["dag_id"] for dag in stage.client.call("GET", "/dags")["dags"]}):
         errors = stage.client.call("GET", "/importErrors")["import_errors"]
         assert not errors, errors

@@ -10,7 +10,11 @@ from typing import Any
 
 import pytest
 
+from baton_airflow import factory, repair, retrain
+from baton_airflow.house import RUN_FAILED
+from scoring.contract.alert import AlertKind
 from tests.support.airflow_home import PROJECT
+from tests.support.many_definitions import write_definitions
 from training.catalog import load_definitions
 
 DAG_FILES = {"baton.py", "baton_mistakes.py"}
@@ -45,9 +49,10 @@ def test_every_file_in_the_dags_folder_is_listed_here() -> None:
     assert found == DAG_FILES
 
 
-def test_there_is_one_dag_for_each_definition_and_one_that_repairs(dags: dict[str, Any]) -> None:
-    folder = Path(os.environ["BATON_MODELS_DIR"])
-    assert set(dags) == {f"train_{name}" for name in load_definitions(folder)} | {"baton_reconcile"}
+def test_there_are_two_dags_for_each_definition_and_one_that_repairs(dags: dict[str, Any]) -> None:
+    names = load_definitions(Path(os.environ["BATON_MODELS_DIR"]))
+    own = {f"{what}_{name}" for what in ("train", "retrain") for name in names}
+    assert set(dags) == own | {"baton_reconcile"}
 
 
 def test_a_broken_definition_is_an_import_error_of_its_own_and_takes_no_other_dag_away(
@@ -59,30 +64,50 @@ def test_a_broken_definition_is_an_import_error_of_its_own_and_takes_no_other_da
     (tmp_path / "models" / "broken.py").write_text("import no_such_module\n")
     monkeypatch.setenv("BATON_MODELS_DIR", str(tmp_path / "models"))
     bag = DagBag(PROJECT / "dags")
-    assert set(bag.dags) == {"train_flight_delay", "baton_reconcile"}
+    assert set(bag.dags) == {"train_flight_delay", "retrain_flight_delay", "baton_reconcile"}
     (file, error) = next(iter(bag.import_errors.items()))
     assert len(bag.import_errors) == 1
     assert Path(file).name == "baton_mistakes.py"
     assert "broken.py: No module named 'no_such_module'" in error
 
 
-def test_every_dag_has_an_owner_tags_docs_a_limit_of_time_and_one_run_at_once(dags: dict[str, Any]) -> None:
+def test_every_dag_and_task_keeps_the_houses_rules(dags: dict[str, Any]) -> None:
     for dag in dags.values():
-        assert dag.owner == "baton"
-        assert "baton" in dag.tags
-        assert len(dag.doc_md or "") > 200
-        assert dag.description
-        assert dag.max_active_runs == 1
-        assert not dag.catchup
-        assert timedelta(0) < dag.dagrun_timeout <= timedelta(hours=6)
+        keeps_the_rules(dag)
 
 
-def test_every_task_has_retries_a_policy_for_them_and_a_limit_of_time(dags: dict[str, Any]) -> None:
-    for task in (task for dag in dags.values() for task in dag.tasks):
+def test_fifty_definitions_keep_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("BATON_MODELS_DIR", str(write_definitions(tmp_path, 50)))
+    bag = DagBag(PROJECT / "dags")
+    assert bag.import_errors == {}
+    assert len(bag.dags) == 101
+    for dag in bag.dags.values():
+        keeps_the_rules(dag)
+
+
+def keeps_the_rules(dag: Any) -> None:
+    """Owner, tags, docs of its module, retries, limits of time, one run at once, and somebody who is told."""
+    module = {"train_": factory, "retrain_": retrain}.get(dag.dag_id.partition("_")[0] + "_", repair)
+    assert dag.owner == "baton"
+    assert "baton" in dag.tags
+    first_line = module._HOW.strip().splitlines()[0].format(model=dag.dag_id.partition("_")[2], labels="")
+    assert first_line in (dag.doc_md or "")
+    assert len(dag.doc_md or "") > 200
+    assert dag.description
+    assert dag.max_active_runs == 1
+    assert not dag.catchup
+    # A run that starts another one waits for that of before it, and for the cool-down.
+    limit = timedelta(hours=7 if module is retrain else 6)
+    assert timedelta(0) < dag.dagrun_timeout <= limit
+    assert dag.on_failure_callback is RUN_FAILED
+    for task in dag.tasks:
         assert task.owner == "baton"
         assert task.retries >= 1
         assert task.retry_policy is not None
         assert timedelta(0) < task.execution_timeout <= timedelta(hours=1)
+        assert [each.kind for each in task.on_failure_callback] == [AlertKind.TASK_FAILED]
 
 
 def test_the_steps_follow_each_other_in_the_order_of_the_pipeline(dags: dict[str, Any]) -> None:

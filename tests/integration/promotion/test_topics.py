@@ -7,9 +7,9 @@ from confluent_kafka.admin import AdminClient
 
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Topics
-from scoring.contract.topics import ACKNOWLEDGEMENTS, NOTICES, WORKERS
+from scoring.contract.topics import control_topics, pipeline_topics
 from scoring.kafka import Options, topic_ids
-from scoring.topics import TopicReport, check_topics, ensure_topics
+from scoring.topics import TopicReport, all_shared_topics, check_topics, ensure_topics
 from tests.support.arena import wait_until
 from tests.support.broker import create_topic
 
@@ -33,11 +33,12 @@ def test_topics_are_created_once_and_are_then_as_they_must_be(kafka: Options, to
     first = ensure_topics(kafka, [topics], 3)
     assert set(first.created) >= {topics.input, topics.predictions, topics.dead_letters}
     assert first.deviations == ()
-    assert set(first.ids) == {NOTICES, ACKNOWLEDGEMENTS, WORKERS, topics.input, topics.predictions, topics.dead_letters}
+    shared = {spec.name for spec in (*control_topics(), *pipeline_topics())}
+    assert set(first.ids) == shared | {topics.input, topics.predictions, topics.dead_letters}
     again = ensure_topics(kafka, [topics], 3)
     assert again.created == ()
     assert again.ids == first.ids
-    check_topics(kafka, [topics]).require_good()
+    check_topics(kafka, [topics], shared=all_shared_topics()).require_good()
     check_topics(kafka, [topics], 3).require_good()
 
 

@@ -9,7 +9,8 @@ from scoring.contract.errors import ConfigurationError
 from training import field
 from training.definition import Estimator, Gates, Label, ModelDefinition, Source, between, months, one_of
 from training.feature import number
-from training.results import Purpose, RunRequest
+from training.results import Purpose, RunRequest, to_json
+from training.wake import WakeUp
 
 ASKED_AT = datetime(2013, 6, 14, 9, 30, tzinfo=UTC)
 
@@ -141,3 +142,29 @@ def test_only_a_run_that_is_neither_dry_nor_a_backfill_is_for_a_promotion(
 def test_a_run_pulls_again_only_where_the_form_says_so(definition: ModelDefinition) -> None:
     assert not asked(definition, Run()).refresh
     assert asked(definition, Run(), refresh=True).refresh
+
+
+WOKEN = WakeUp(until=ASKED_AT - timedelta(seconds=4), messages=200, by=("ada", "bob"), reasons=("drift",))
+
+
+def test_a_run_that_an_event_started_takes_everything_up_to_then_and_says_by_whom_and_why(
+    definition: ModelDefinition,
+) -> None:
+    run = Run("asked__1", run_type="operator_triggered", triggering_user_name=None)
+    request = asked(definition, run, woken=to_json(WOKEN))
+    assert request.woken == WOKEN
+    assert request.end == WOKEN.until
+    assert (request.actor, request.reason) == ("ada and 1 other", "asked for by 200 messages: drift")
+    assert request.purpose is Purpose.PROMOTION
+
+
+def test_data_up_to_a_moment_that_this_machine_calls_the_future_end_with_the_run(definition: ModelDefinition) -> None:
+    run = Run("asked__1", run_type="operator_triggered", triggering_user_name=None)
+    request = asked(definition, run, woken=to_json(WakeUp(until=ASKED_AT + timedelta(seconds=2), messages=1)))
+    assert request.end == ASKED_AT
+
+
+def test_a_person_cannot_pass_a_run_off_as_somebody_elses_event(definition: ModelDefinition) -> None:
+    request = asked(definition, woken=to_json(WOKEN))
+    assert request.woken is None
+    assert (request.actor, request.reason) == ("ada", "asked for by hand")

@@ -40,7 +40,7 @@ def test_what_a_module_decodes_it_made_ready_at_import(path: Path) -> None:
     assert decoded(tree) <= ready, "two threads whose first decodings meet end the process"
 
 
-@pytest.mark.parametrize("module", ["notice", "acknowledgement", "heartbeat"])
+@pytest.mark.parametrize("module", ["notice", "acknowledgement", "heartbeat", "retrain", "alert"])
 def test_the_messages_of_the_control_topics_are_ready_at_import(module: str) -> None:
     assert "decodable(" in (ROOT / "contract" / f"{module}.py").read_text()
 

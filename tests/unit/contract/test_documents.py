@@ -26,7 +26,13 @@ from scoring.contract.errors import BundleRejected
 from scoring.contract.golden import MAXIMUM_ROWS, GoldenRow, decode_golden, encode_golden
 from scoring.contract.manifest import MANIFEST_FILE, Topics, decode_manifest
 from scoring.contract.progress import Progress
-from scoring.contract.topics import INPUT_MAXIMUM_BYTES, OUTPUT_MAXIMUM_BYTES, control_topics, model_topics
+from scoring.contract.topics import (
+    INPUT_MAXIMUM_BYTES,
+    OUTPUT_MAXIMUM_BYTES,
+    control_topics,
+    model_topics,
+    pipeline_topics,
+)
 from tests.support.bundles import small_bundle
 
 MOMENT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -316,3 +322,10 @@ def test_notices_and_workers_are_compacted_and_acknowledgements_are_not() -> Non
     policies = {spec.name: spec.settings["cleanup.policy"] for spec in control_topics()}
     assert policies == {"baton.notices": "compact", "baton.workers": "compact", "baton.acknowledgements": "delete"}
     assert {spec.partitions for spec in control_topics()} == {1}
+
+
+def test_requests_for_retrains_are_kept_for_less_time_than_brokers_keep_the_offsets_of_a_group() -> None:
+    specs = {spec.name: spec.settings for spec in pipeline_topics()}
+    assert set(specs) == {"baton.retrains", "baton.retrains.dead-letters", "baton.alerts"}
+    kept_ms = int(specs["baton.retrains"]["retention.ms"]) + int(specs["baton.retrains"]["segment.ms"])
+    assert kept_ms < 7 * 86_400_000

@@ -16,6 +16,7 @@ from scoring.contract.acknowledgement import (
     seal_acknowledgement,
     unseal_acknowledgement,
 )
+from scoring.contract.alert import Alert, AlertKind, seal_alert, unseal_alert
 from scoring.contract.dead_letter import DeadLetter, Reason, refer
 from scoring.contract.digest import digest_of
 from scoring.contract.envelope import Keyring, Sealed
@@ -43,6 +44,7 @@ from scoring.contract.manifest import File, Link, Manifest, Output, Snapshot, So
 from scoring.contract.notice import Kind, Notice, seal_notice, unseal_notice
 from scoring.contract.prediction import Prediction, decode_prediction
 from scoring.contract.progress import Progress
+from scoring.contract.retrain import Asked, RetrainRequest, seal_retrain, unseal_retrain
 from scoring.contract.source import Api, ApiLimits, Cursor, Files, Join
 from scoring.contract.verdict import Judgement, Verdict
 
@@ -100,6 +102,17 @@ HEARTBEAT = Heartbeat(
         "upsell": ModelStatus(state=State.WAITING),
     },
     rejected={"bad-signature": 2, "unsigned": 5},
+)
+RETRAIN = RetrainRequest(model="flight_delay", reason="accuracy fell below 0.6 on Tuesday", by="ada")
+ALERT = Alert(
+    kind=AlertKind.REFUSED,
+    model="flight_delay",
+    dag_id="train_flight_delay",
+    run_id="scheduled__2026-04-01T00:00:00+00:00",
+    task_id="refused",
+    sentence="refused: auc 0.60 is below the champion's 0.67",
+    refusals=("not-worse",),
+    at=MOMENT,
 )
 SCHEMA = FeatureSchema(
     key="flight_id",
@@ -267,6 +280,10 @@ DOCUMENTS: dict[str, Any] = {
     ),
     "acknowledgement.json": as_message(seal_acknowledgement(ACKNOWLEDGEMENT, event_id="e-2", keyring=KEYRING)),
     "heartbeat.json": as_message(seal_heartbeat(HEARTBEAT, event_id="e-3", keyring=KEYRING)),
+    "retrain.json": as_message(
+        seal_retrain(RETRAIN, source="baton/command", event_id="e-4", time=MOMENT, keyring=KEYRING)
+    ),
+    "alert.json": as_message(seal_alert(ALERT, source="baton/airflow", event_id="e-5", time=MOMENT, keyring=KEYRING)),
     "manifest.json": json.loads(MANIFEST.encode()),
     "sources.json": json.loads(msgspec.json.encode(SOURCES)),
     "golden.json": json.loads(encode_golden(GOLDEN)),
@@ -299,6 +316,15 @@ def test_the_code_reads_the_acknowledgement() -> None:
 
 def test_the_code_reads_the_heartbeat() -> None:
     assert unseal_heartbeat(*received("heartbeat.json"), KEYRING) == HEARTBEAT
+
+
+def test_the_code_reads_the_request_for_a_retrain() -> None:
+    asked = Asked(request=RETRAIN, event_id="e-4", at=MOMENT)
+    assert unseal_retrain(*received("retrain.json"), KEYRING) == asked
+
+
+def test_the_code_reads_the_alert() -> None:
+    assert unseal_alert(*received("alert.json"), KEYRING) == ALERT
 
 
 def test_the_code_reads_the_manifest() -> None:
