@@ -53,6 +53,7 @@ format: venv ## Format the code and mend what the linter can mend
 
 .PHONY: test
 test: venv ## Run the tests, on a broker of their own (ARGS="-k name" for some)
+	@local/test-tools
 	@$(RUN) pytest -m "not faults" $(ARGS)
 
 .PHONY: faults
