@@ -9,7 +9,7 @@ export PYTHON
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 RUN := .venv/bin/python -m
-TYPED := $(wildcard scoring plugins/training plugins/baton_airflow plugins/baton_plugin.py local models dags tests bench hatch_build.py)
+TYPED := $(wildcard scoring plugins/training plugins/baton_airflow plugins/baton_plugin.py local models dags deploy tests bench hatch_build.py)
 
 .PHONY: help
 help: ## Show this list
