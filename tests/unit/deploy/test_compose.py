@@ -60,6 +60,12 @@ def test_every_service_tells_whether_it_is_well_or_ends(services: dict[str, Any]
         assert service["restart"] == ("no" if name in ONCE else "unless-stopped"), name
 
 
+def test_a_check_that_asks_airflows_database_or_queue_has_the_secrets_of_its_service(services: dict[str, Any]) -> None:
+    asking = {name for name, service in services.items() if re.search("airflow jobs|inspect ping", _check(service))}
+    assert asking == {"dag-processor", "triggerer", "celery-worker"}
+    assert all(_check(services[name]).startswith("with-secrets ") for name in asking)
+
+
 def test_every_service_waits_for_what_it_needs_until_that_is_well_or_done(services: dict[str, Any]) -> None:
     for name, service in services.items():
         for needed, how in service.get("depends_on", {}).items():
@@ -134,7 +140,7 @@ def test_every_setting_and_every_command_of_airflow_exists(services: dict[str, A
     airflows = {name: service for name, service in services.items() if "AIRFLOW_HOME" in service.get("environment", {})}
     commands = [words(service)[1:] for service in airflows.values()]
     checks = [service.get("healthcheck", {}).get("test", []) for service in airflows.values()]
-    commands += [check[2:] for check in checks if check[1:2] == ["airflow"]]
+    commands += [check[3:] for check in checks if check[1:3] == ["with-secrets", "airflow"]]
     assert len(commands) == 8
     given = {name for service in airflows.values() for name in {*service["environment"], *secret_variables(service)}}
     options = sorted(name.lower().split("__")[1:] for name in given if name.startswith("AIRFLOW__"))
@@ -233,6 +239,10 @@ def test_a_secret_with_a_variables_name_becomes_that_variable_and_others_stay_fi
     )
     assert "BATON_LEDGER_URL=postgresql://u:p w@h/d\n" in done.stdout
     assert "requirepass" not in done.stdout
+
+
+def _check(service: dict[str, Any]) -> str:
+    return " ".join(service.get("healthcheck", {}).get("test", [""])[1:])
 
 
 def _read(name: str) -> str:
