@@ -17,6 +17,9 @@ ONE = 'job="baton", instance="one"'
 TWO = 'job="baton", instance="two"'
 TOPIC = 'topic="m.input", partition="0"'
 HERE = {"job": "baton", "instance": "one"}
+PARTITIONS_OF_TWO = f'baton_worker_partitions{{{TWO}, model="m"}}'
+UNASSIGNED = {f'baton_worker_partitions{{{ONE}, model="m"}}': "0x20", PARTITIONS_OF_TWO: "0x20"}
+SERVED = {f'baton_worker_model_sequence{{{ONE}, model="m"}}': "3x20"}
 
 CASES = (
     Case(
@@ -116,20 +119,16 @@ CASES = (
     Case(
         "BatonModelUnserved",
         "no partitions",
-        {
-            f'baton_worker_partitions{{{ONE}, model="m"}}': "0x20",
-            f'baton_worker_partitions{{{TWO}, model="m"}}': "0x20",
-        },
+        {**SERVED, **UNASSIGNED},
         10,
         [{"model": "m"}],
     ),
+    Case("BatonModelUnserved", "one stands by", {**SERVED, **UNASSIGNED, PARTITIONS_OF_TWO: "4x20"}, 10),
+    Case("BatonModelUnserved", "before the first promotion", UNASSIGNED, 10),
     Case(
         "BatonModelUnserved",
-        "one stands by",
-        {
-            f'baton_worker_partitions{{{ONE}, model="m"}}': "0x20",
-            f'baton_worker_partitions{{{TWO}, model="m"}}': "4x20",
-        },
+        "out of service",
+        {**SERVED, **UNASSIGNED, f'baton_worker_model_state{{{ONE}, model="m", state="retired"}}': "1x20"},
         10,
     ),
     Case("BatonRestartLoop", "supervised", {f"baton_worker_restarts_total{{{ONE}}}": "0+1x30"}, 20, [HERE]),
