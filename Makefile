@@ -9,7 +9,7 @@ export PYTHON
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
 RUN := .venv/bin/python -m
-TYPED := $(wildcard scoring plugins/training plugins/baton_airflow plugins/baton_plugin.py local models dags tests bench hatch_build.py)
+TYPED := $(wildcard scoring plugins/training plugins/baton_airflow plugins/baton_plugin.py local models dags deploy tests bench hatch_build.py)
 
 .PHONY: help
 help: ## Show this list
@@ -53,6 +53,7 @@ format: venv ## Format the code and mend what the linter can mend
 
 .PHONY: test
 test: venv ## Run the tests, on a broker of their own (ARGS="-k name" for some)
+	@local/test-tools
 	@$(RUN) pytest -m "not faults" $(ARGS)
 
 .PHONY: faults

@@ -20,12 +20,13 @@ from local.readiness import all_healthy, fetch
 from local.settings import Ports, StackSettings
 from tests.support.airflow_home import PROJECT
 
-PROCESSES = {
-    "api-server": (),
-    "scheduler": ("--skip-serve-logs",),
-    "dag-processor": (),
-    "triggerer": ("--skip-serve-logs",),
+PROCESSES: Mapping[str, tuple[str, ...]] = {
+    "api-server": ("api-server",),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
 }
+"""Airflow's own processes by name, with the words behind ``airflow``."""
 READY_WITHIN_S = 120.0
 
 
@@ -34,10 +35,14 @@ class AirflowStack:
 
     Args:
         variables: what the tasks and the triggerer need beside Airflow's own settings; they win.
+        processes: those to run.
     """
 
-    def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, variables: Mapping[str, str], processes: Mapping[str, tuple[str, ...]] = PROCESSES
+    ) -> None:
         self.settings = _settings(folder)
+        self._processes = processes
         self.secrets: Secrets = load_or_create(self.settings.secrets_dir)
         own = stack_environment(self.settings, self.secrets, path=os.environ.get("PATH", os.defpath))
         servers = {**server_environment(self.settings, self.secrets), **_BRISK, **variables}
@@ -55,7 +60,7 @@ class AirflowStack:
         """Start everything, and wait until all of it is healthy."""
         since = datetime.now(UTC)
         migrate_airflow(self.settings, self.environment)
-        for name in PROCESSES:
+        for name in self._processes:
             self.start(name)
         deadline_s = time.monotonic() + READY_WITHIN_S
         while not self._healthy(since):
@@ -67,7 +72,7 @@ class AirflowStack:
     def start(self, name: str) -> None:
         """Start one of the processes, in a session of its own, so that its children can be killed with it."""
         log = self._logs.setdefault(name, self._log(name).open("ab"))
-        command = [str(self.settings.venv_dir / "bin" / "airflow"), name, *PROCESSES[name]]
+        command = [str(self.settings.venv_dir / "bin" / "airflow"), *self._processes[name]]
         self._running[name] = subprocess.Popen(
             command, env=self.environment, stdout=log, stderr=subprocess.STDOUT, cwd=PROJECT, start_new_session=True
         )
@@ -123,9 +128,11 @@ class AirflowStack:
 
 
 @contextmanager
-def airflow_stack(folder: Path, variables: Mapping[str, str]) -> Iterator[AirflowStack]:
+def airflow_stack(
+    folder: Path, variables: Mapping[str, str], processes: Mapping[str, tuple[str, ...]] = PROCESSES
+) -> Iterator[AirflowStack]:
     """A stack that is up; everything that it started has ended when it is left."""
-    stack = AirflowStack(folder, variables)
+    stack = AirflowStack(folder, variables, processes)
     try:
         stack.up()
         yield stack

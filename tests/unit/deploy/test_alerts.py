@@ -1,0 +1,237 @@
+"""The alerts fire when they should and only then, and each leads to a page that says what to do."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.promtool import Case, promtool, rules_test
+
+PROJECT = Path(__file__).parents[3]
+FOLDER = PROJECT / "deploy" / "prometheus"
+RULES = FOLDER / "rules.yml"
+
+ONE = 'job="baton", instance="one"'
+TWO = 'job="baton", instance="two"'
+TOPIC = 'topic="m.input", partition="0"'
+HERE = {"job": "baton", "instance": "one"}
+PARTITIONS_OF_TWO = f'baton_worker_partitions{{{TWO}, model="m"}}'
+UNASSIGNED = {f'baton_worker_partitions{{{ONE}, model="m"}}': "0x20", PARTITIONS_OF_TWO: "0x20"}
+SERVED = {f'baton_worker_model_sequence{{{ONE}, model="m"}}': "3x20"}
+
+CASES = (
+    Case(
+        "BatonRecordsWait",
+        "two minutes",
+        {f"baton_worker_lag_seconds{{{ONE}, {TOPIC}}}": "90x10"},
+        3,
+        [{"topic": "m.input"}],
+    ),
+    Case("BatonRecordsWait", "a burst", {f"baton_worker_lag_seconds{{{ONE}, {TOPIC}}}": "90 90 5x10"}, 4),
+    Case(
+        "BatonSlowAnswers",
+        "all take a minute",
+        {
+            f'baton_worker_delay_seconds_bucket{{{ONE}, le="30.0"}}': "0x30",
+            f'baton_worker_delay_seconds_bucket{{{ONE}, le="60.0"}}': "0+600x30",
+            f'baton_worker_delay_seconds_bucket{{{ONE}, le="+Inf"}}': "0+600x30",
+        },
+        20,
+        [{}],
+    ),
+    Case(
+        "BatonSlowAnswers",
+        "all are quick",
+        {
+            f'baton_worker_delay_seconds_bucket{{{ONE}, le="0.1"}}': "0+600x30",
+            f'baton_worker_delay_seconds_bucket{{{ONE}, le="+Inf"}}': "0+600x30",
+        },
+        20,
+    ),
+    Case(
+        "BatonDeadLetters",
+        "one in ten",
+        {
+            f'baton_worker_records_total{{{ONE}, model="m"}}': "0+100x30",
+            f'baton_worker_dead_letters_total{{{ONE}, model="m", reason="not-json"}}': "0+10x30",
+        },
+        15,
+        [{"model": "m"}],
+    ),
+    Case(
+        "BatonDeadLetters",
+        "one in a thousand",
+        {
+            f'baton_worker_records_total{{{ONE}, model="m"}}': "0+10000x30",
+            f'baton_worker_dead_letters_total{{{ONE}, model="m", reason="not-json"}}': "0+10x30",
+        },
+        15,
+    ),
+    Case(
+        "BatonDeadLetters",
+        "one of few",
+        {
+            f'baton_worker_records_total{{{ONE}, model="m"}}': "0+4x30",
+            f'baton_worker_dead_letters_total{{{ONE}, model="m", reason="not-json"}}': "0+1x30",
+        },
+        15,
+    ),
+    Case("BatonBreakerOpen", "open", {f'baton_worker_breaker_open{{{ONE}, model="m"}}': "0 1x10"}, 5, [{"model": "m"}]),
+    Case("BatonBreakerOpen", "closed", {f'baton_worker_breaker_open{{{ONE}, model="m"}}': "0x10"}, 5),
+    Case(
+        "BatonPartitionHeld",
+        "held for long",
+        {f'baton_worker_partition_paused{{{ONE}, {TOPIC}, reason="held"}}': "1x30"},
+        15,
+        [{"topic": "m.input", "partition": "0", "reason": "held"}],
+    ),
+    Case(
+        "BatonPartitionHeld",
+        "another pause",
+        {f'baton_worker_partition_paused{{{ONE}, {TOPIC}, reason="unread"}}': "1x30"},
+        15,
+    ),
+    Case(
+        "BatonLookupsAway",
+        "a database is down",
+        {f'baton_worker_partition_paused{{{ONE}, {TOPIC}, reason="lookup"}}': "1x30"},
+        10,
+        [{"topic": "m.input"}],
+    ),
+    Case(
+        "BatonLookupsAway",
+        "it came back",
+        {f'baton_worker_partition_paused{{{ONE}, {TOPIC}, reason="lookup"}}': "1 1 stale"},
+        10,
+    ),
+    Case("BatonNoWorker", "none answers", {f"up{{{ONE}}}": "0x10", f"up{{{TWO}}}": "0x10"}, 5, [{}]),
+    Case("BatonNoWorker", "none is known", {'up{job="prometheus"}': "1x10"}, 5, [{}]),
+    Case("BatonNoWorker", "one is left", {f"up{{{ONE}}}": "0x10", f"up{{{TWO}}}": "1x10"}, 5),
+    Case("BatonWorkerDown", "one is gone", {f"up{{{ONE}}}": "1 0x10", f"up{{{TWO}}}": "1x10"}, 5, [HERE]),
+    Case("BatonWorkerDown", "one hangs", {f"up{{{ONE}}}": "1x10", f"baton_worker_live{{{ONE}}}": "1 0x10"}, 5, [HERE]),
+    Case(
+        "BatonWorkerDown", "a restart", {f"up{{{ONE}}}": "1 0 1x10", f"baton_worker_live{{{ONE}}}": "1 stale 1x10"}, 5
+    ),
+    Case("BatonWorkerNotReady", "a quarter of an hour", {f"baton_worker_ready{{{ONE}}}": "0x20"}, 15, [HERE]),
+    Case("BatonWorkerNotReady", "a start", {f"baton_worker_ready{{{ONE}}}": "0x3 1x20"}, 15),
+    Case(
+        "BatonModelUnserved",
+        "no partitions",
+        {**SERVED, **UNASSIGNED},
+        10,
+        [{"model": "m"}],
+    ),
+    Case("BatonModelUnserved", "one stands by", {**SERVED, **UNASSIGNED, PARTITIONS_OF_TWO: "4x20"}, 10),
+    Case("BatonModelUnserved", "before the first promotion", UNASSIGNED, 10),
+    Case(
+        "BatonModelUnserved",
+        "out of service",
+        {**SERVED, **UNASSIGNED, f'baton_worker_model_state{{{ONE}, model="m", state="retired"}}': "1x20"},
+        10,
+    ),
+    Case("BatonRestartLoop", "supervised", {f"baton_worker_restarts_total{{{ONE}}}": "0+1x30"}, 20, [HERE]),
+    Case(
+        "BatonRestartLoop",
+        "in containers",
+        {f"process_start_time_seconds{{{ONE}}}": "100 200 300 400 500 600x30"},
+        20,
+        [HERE],
+    ),
+    Case(
+        "BatonRestartLoop",
+        "a rollout",
+        {f"baton_worker_restarts_total{{{ONE}}}": "0x30", f"process_start_time_seconds{{{ONE}}}": "100x9 200x20"},
+        20,
+    ),
+    Case(
+        "BatonVersionRefused",
+        "refused",
+        {f'baton_worker_model_state{{{ONE}, model="m", state="refused"}}': "0 1x10"},
+        5,
+        [{"model": "m", "instance": "one"}],
+    ),
+    Case("BatonVersionRefused", "live", {f'baton_worker_model_state{{{ONE}, model="m", state="refused"}}': "0x10"}, 5),
+    Case(
+        "BatonVersionSkew",
+        "one stays behind",
+        {
+            f'baton_worker_model_sequence{{{ONE}, model="m"}}': "1 2x20",
+            f'baton_worker_model_sequence{{{TWO}, model="m"}}': "1x20",
+        },
+        10,
+        [{"model": "m"}],
+    ),
+    Case(
+        "BatonVersionSkew",
+        "a swap",
+        {
+            f'baton_worker_model_sequence{{{ONE}, model="m"}}': "1 2x20",
+            f'baton_worker_model_sequence{{{TWO}, model="m"}}': "1 1 2x20",
+        },
+        10,
+    ),
+    Case(
+        "BatonFetchTakesLong",
+        "the registry is away",
+        {f'baton_worker_model_state{{{ONE}, model="m", state="fetching"}}': "1x30"},
+        20,
+        [{"model": "m", "instance": "one"}],
+    ),
+    Case(
+        "BatonFetchTakesLong",
+        "a fetch",
+        {f'baton_worker_model_state{{{ONE}, model="m", state="fetching"}}': "1 0x30"},
+        20,
+    ),
+    Case(
+        "BatonForeignNotices",
+        "one came",
+        {f'baton_worker_notices_rejected_total{{{ONE}, reason="signature"}}': "0x5 1x10"},
+        10,
+        [{"instance": "one", "reason": "signature"}],
+    ),
+    Case(
+        "BatonForeignNotices",
+        "none came lately",
+        {f'baton_worker_notices_rejected_total{{{ONE}, reason="signature"}}': "1x30"},
+        30,
+    ),
+    Case("BatonCacheDiskFull", "nearly", {f"baton_worker_cache_free_bytes{{{ONE}}}": "5e8x10"}, 8, [HERE]),
+    Case("BatonCacheDiskFull", "room", {f"baton_worker_cache_free_bytes{{{ONE}}}": "5e10x10"}, 8),
+)
+
+
+@pytest.fixture(scope="module")
+def alerts() -> dict[str, Any]:
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+
+
+def test_prometheus_finds_nothing_wrong_with_the_rules_and_its_own_settings() -> None:
+    assert "rules found" in promtool("check", "rules", str(RULES))
+    promtool("check", "config", "--syntax-only", str(FOLDER / "prometheus.yml"))
+
+
+def test_each_alert_fires_when_it_should_and_only_then(alerts: dict[str, Any], tmp_path: Path) -> None:
+    severities = {name: rule["labels"]["severity"] for name, rule in alerts.items()}
+    file = tmp_path / "cases.yml"
+    file.write_text(yaml.safe_dump(rules_test(RULES, severities, CASES)))
+    assert "SUCCESS" in promtool("test", "rules", str(file))
+
+
+def test_for_each_alert_there_is_a_case_that_fires_and_one_that_does_not(alerts: dict[str, Any]) -> None:
+    assert {case.alert for case in CASES if case.firing} == set(alerts)
+    assert {case.alert for case in CASES if not case.firing} == set(alerts)
+
+
+def test_each_alert_says_how_bad_it_is_and_leads_to_its_heading(alerts: dict[str, Any]) -> None:
+    for name, rule in alerts.items():
+        assert rule["labels"]["severity"] in {"critical", "warning"}, name
+        assert len(rule["annotations"]["summary"]) > 15, name
+        page, _, anchor = rule["annotations"]["runbook"].partition("#")
+        headings = dict(re.findall(r"^## (\w+)\n\n(\w+)\.", (PROJECT / page).read_text(), re.MULTILINE))
+        assert anchor == name.lower()
+        assert headings[name].lower() == rule["labels"]["severity"], name
+        assert set(headings) == set(alerts)
