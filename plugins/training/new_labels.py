@@ -4,18 +4,18 @@ Messages that tell of labels can come twice, or never; a row is there or it is n
 anything, and works for every source that can be pulled.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
+import msgspec
 import numpy as np
 
-from scoring.contract.manifest import Source
-from scoring.lookups.database import Engines
+from scoring.contract.source import Source
 from scoring.promotion.ledger import Ledger
 from scoring.settings import Settings
-from scoring.sources.port import Pull
-from scoring.sources.sql import read_columns
+from scoring.sources.joined import assemble, plan
+from scoring.sources.open import Sources
 from training.definition import ModelDefinition
-from training.pull import column_types
 from training.rows import missing
 from training.wake import Covered
 
@@ -41,25 +41,19 @@ def _known_before(definition: ModelDefinition, settings: Settings, covered: Cove
 
 
 def _count(definition: ModelDefinition, settings: Settings, since: datetime, now: datetime) -> int:
-    delay, label = definition.label.known_after, definition.label.column
-    needed = [field.name for field in definition.known_fields if field.required]
-    names = dict.fromkeys([definition.event_time, *needed, label])
-    source = Source(
-        connection=definition.source.connection,
-        table=definition.source.table,
-        columns=tuple((name, definition.source.column(name)) for name in names),
-    )
-    pull = Pull(
-        source=source,
-        kinds=column_types(definition),
-        event_time=definition.event_time,
-        start=since - delay,
-        end=now - delay,
-    )
-    engines = Engines(settings.need_connection)
-    try:
-        columns = read_columns(engines, pull)
-    finally:
-        engines.close()
-    lacking = [missing(columns[name]) for name in names]
-    return int((~np.logical_or.reduce(lacking)).sum())
+    delay = definition.label.known_after
+    needed = {definition.event_time, definition.label.column}
+    needed.update(field.name for field in definition.known_fields if field.required)
+    matched = {field for each in definition.all_sources if each.join for _, field in each.join.match}
+    narrowed = [_narrowed(source, needed if source.join else needed | matched) for source in definition.all_sources]
+    sources = [source for source in narrowed if source.columns]
+    kinds = {field: definition.source_types[field] for source in sources for field, _ in source.columns}
+    pulls = plan(sources, kinds, definition.event_time, since - delay, now - delay, now)
+    with Sources(settings.need_connection) as reader:
+        columns = assemble(sources, pulls, [reader.read(pull) for pull in pulls])
+    return int((~np.logical_or.reduce([missing(columns[name]) for name in sorted(needed)])).sum())
+
+
+def _narrowed(source: Source, fields: Collection[str]) -> Source:
+    """Without the fields that do not count."""
+    return msgspec.structs.replace(source, columns=tuple(pair for pair in source.columns if pair[0] in fields))

@@ -13,6 +13,7 @@ from scoring.promotion.ledger import Ledger
 from scoring.settings import Settings, read_settings
 from tests.support.decisions import proposal
 from tests.support.training import definition
+from training import sources
 from training.new_labels import new_labels
 from training.wake import Covered
 
@@ -78,3 +79,16 @@ def test_what_a_refused_run_has_seen_is_not_new_again(settings: Settings) -> Non
     seen = Covered(run_id="labels__1", at=NOW - 2 * HOUR, until=NOW - 2 * HOUR)
     assert new_labels(definition(), settings, seen, NOW) == 2
     assert new_labels(definition(), settings, Covered(run_id="labels__2", at=NOW, until=NOW), NOW) == 0
+
+
+def test_labels_that_are_joined_from_another_source_are_counted_too(settings: Settings, tmp_path: Path) -> None:
+    fill(settings)
+    paid = "\n".join(f"t{number},9.0" for number in range(5))
+    (tmp_path / "paid.csv").write_text(f"ride,fare\n{paid}\n")
+    own = definition()
+    rides = sources.sql("warehouse", "trips")
+    fares = sources.files(
+        f"{tmp_path / 'paid.csv'}", name="paid", brings=["fare"], join=sources.by_key({"ride": "trip_id"})
+    )
+    several = msgspec.structs.replace(own, source=None, sources=(rides, fares))
+    assert new_labels(several, settings, None, NOW) == 5
