@@ -33,7 +33,7 @@ from scoring.contract.manifest import MANIFEST_FILE, Manifest
 from scoring.contract.manifest_rules import MAXIMUM_BUNDLE_BYTES, MAXIMUM_FILES
 from scoring.registry.address import artifact_location, checked_name, checked_version, require_no_alias, shown
 from scoring.registry.files import appearing, copy_files, read_manifest
-from scoring.registry.port import DIGEST_TAG, VersionInfo
+from scoring.registry.port import DIGEST_TAG, RunInfo, VersionInfo
 from scoring.scorer.bundle import MAXIMUM_MANIFEST_BYTES
 
 LOADER_MODULE = "scoring.registry.pyfunc"
@@ -257,6 +257,18 @@ class MlflowRegistry:
         with self._session():
             self._client.log_batch(registry_run, tags=[RunTag(name, text) for name, text in tags.items()])
 
+    def recent_runs(self, model: str, limit: int) -> list[RunInfo]:
+        """The newest runs that ``record`` made, newest first; none of a model that was never trained here."""
+        checked_name(model, "a model")
+        with self._session():
+            known = self._client.get_experiment_by_name(_experiment_name(model))
+            if known is None:
+                return []
+            found = self._client.search_runs(
+                [known.experiment_id], f"tags.`{RUN_KEY_TAG}` != ''", max_results=limit, order_by=["start_time DESC"]
+            )
+        return [_run_info(run) for run in found]
+
     def _versions(self, model: str) -> list[VersionInfo]:
         checked_name(model, "a model")  # it goes into a filter
         found: list[VersionInfo] = []
@@ -327,7 +339,7 @@ class MlflowRegistry:
         return self._client.finalize_logged_model(made.model_id, "READY")
 
     def _experiment(self, model: str) -> str:
-        name = f"baton/{model}"
+        name = _experiment_name(model)
         known = self._client.get_experiment_by_name(name)
         if known is not None:
             return str(known.experiment_id)
@@ -361,6 +373,20 @@ def _save_model() -> Callable[..., object]:
     except ImportError as error:
         raise ConfigurationError(f"registering needs what baton[training] installs: {error}") from error
     return mlflow.pyfunc.save_model  # type: ignore[no-any-return]
+
+
+def _experiment_name(model: str) -> str:
+    return f"baton/{model}"
+
+
+def _run_info(run: Any) -> RunInfo:
+    return RunInfo(
+        run_id=str(run.info.run_id),
+        started_at=from_epoch_ms(run.info.start_time),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+    )
 
 
 def _info(version: Any) -> VersionInfo:

@@ -27,6 +27,20 @@ class VersionInfo(msgspec.Struct, frozen=True, kw_only=True):
     tags: Mapping[str, str]
 
 
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the pipeline, accepted or refused, as a registry that keeps runs tells of it.
+
+    Attributes:
+        run_id: the registry's own id of the run; the pipeline's is the tag ``baton.run_id``.
+    """
+
+    run_id: str
+    started_at: datetime
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
 class Registry(Protocol):
     """A store of bundles.
 

@@ -96,3 +96,18 @@ def test_what_is_too_large_for_a_bundle_is_not_downloaded(
     with pytest.raises(BundleRejected, match=r"version 1 of small: \d+ files or folders and \d+ bytes, at most"):
         registry.fetch("small", version, tmp_path / "fetched")
     assert not (tmp_path / "fetched").exists()
+
+
+def test_the_newest_runs_come_first_and_a_model_that_was_never_trained_has_none(
+    empty_mlflow_database: Path, tmp_path: Path
+) -> None:
+    shutil.copy(empty_mlflow_database, tmp_path / "mlflow.db")
+    registry = MlflowRegistry(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert registry.recent_runs("small", 10) == []
+    made = [
+        registry.record("small", f"run {number}", params={"a": "b"}, metrics={"rmse": float(number)}, tags={})
+        for number in range(3)
+    ]
+    found = registry.recent_runs("small", 2)
+    assert [run.run_id for run in found] == made[:0:-1]
+    assert (found[0].params, found[0].metrics) == ({"a": "b"}, {"rmse": 2.0})
