@@ -26,7 +26,7 @@ from tests.support.broker import KAFKA_JARS
 from training import pipeline
 from training.catalog import load_definition
 from training.definition import Estimator, ModelDefinition
-from training.results import RunRequest
+from training.results import Purpose, RunRequest
 
 MODEL = "delivery_minutes"
 DAG = f"train_{MODEL}"
@@ -67,6 +67,14 @@ class PageStage:
         for _ in range(malformed):
             producer.produce(Topics.of(MODEL).input, b'{"order_id": "a secret"')
         producer.flush(20)
+
+    def keep_candidate(self) -> str:
+        """A dry run outside of Airflow; returns the version that it registered."""
+        request = msgspec.structs.replace(_request(deliveries.END, "kept"), purpose=Purpose.DRY_RUN)
+        asking = load_definition(self.folder / "models", MODEL)  # outside of Airflow nobody can be asked
+        finished = pipeline.run(asking, request, self.settings, announcing=False)
+        assert finished.registered.version is not None, finished.gated
+        return finished.registered.version
 
     @contextmanager
     def without_ledger(self) -> Iterator[None]:

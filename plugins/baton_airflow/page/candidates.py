@@ -56,14 +56,14 @@ def promotable(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 
 
 def qualities(runs: Sequence[RunInfo]) -> dict[str, list[Quality]]:
-    """The measurements of each metric that was held against a baseline, oldest first."""
+    """The measurements of each metric that decides whether a candidate is better, oldest first."""
     found: dict[str, list[Quality]] = {}
     for run in reversed(runs):
         for name, value in run.metrics.items():
-            baselines = [run.metrics[kind + name] for kind in _BASELINES if kind + name in run.metrics]
-            if baselines:
+            if f"{name}_gain" in run.metrics:
+                baselines = [run.metrics[kind + name] for kind in _BASELINES if kind + name in run.metrics]
                 refused = run.tags.get("baton.outcome") == REFUSED
-                found.setdefault(name, []).append(Quality(value, baselines[0], refused))
+                found.setdefault(name, []).append(Quality(value, baselines[0] if baselines else None, refused))
     return found
 
 

@@ -108,3 +108,13 @@ def test_who_may_not_read_a_model_may_press_nothing_either() -> None:
 
 def test_the_ledger_gets_the_users_name() -> None:
     assert auth.person(ADA) == "ada"
+
+
+def test_airflow_loads_the_plugin_without_an_error_and_no_other_file_of_the_folder() -> None:
+    from airflow import plugins_manager
+
+    plugins, errors = plugins_manager._get_plugins()
+    assert errors == {}
+    assert [plugin.name for plugin in plugins if plugin.external_views] == ["baton"]
+    views, _ = plugins_manager._get_ui_plugins()
+    assert {view["url_route"] for view in views} == {"baton", "baton-model"}

@@ -54,7 +54,7 @@ def run(number: int, outcome: str = "accepted", **tags: str) -> RunInfo:
         run_id=f"run-{number}",
         started_at=JANUARY + timedelta(days=number),
         params={"data_start": "2025-01-01T00:00:00Z", "data_end": "2025-06-01T00:00:00Z"},
-        metrics={"auc": 0.6 + number / 100, "champion_auc": 0.6, "rows": 5.0},
+        metrics={"auc": 0.6 + number / 100, "champion_auc": 0.6, "auc_gain": 0.1, "rows": 5.0, "champion_rows": 5.0},
         tags={"baton.outcome": outcome, "baton.sentence": f"{outcome} {number}", "baton.actor": "ada", **tags},
     )
 
@@ -193,7 +193,7 @@ def test_a_registry_that_keeps_no_runs_still_has_candidates() -> None:
     assert [(each.version, each.standing) for each in found] == [("2", "candidate"), ("1", "champion")]
 
 
-def test_only_what_was_held_against_a_baseline_is_drawn_oldest_first() -> None:
+def test_only_what_decides_whether_a_candidate_is_better_is_drawn_oldest_first() -> None:
     found = qualities([run(2, "refused"), run(1)])
     assert set(found) == {"auc"}
     assert [(each.value, each.baseline, each.refused) for each in found["auc"]] == [
