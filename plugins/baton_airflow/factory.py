@@ -25,7 +25,7 @@ from airflow.sdk import (
 from airflow.sdk.definitions.param import ParamsDict
 
 from baton_airflow.house import RUN_FAILED, RUN_LIMIT, TAG, TASK_DEFAULTS
-from baton_airflow.operators import FORM, ApproveOperator, WaitForWorkersOperator
+from baton_airflow.operators import ApproveOperator, WaitForWorkersOperator, form
 from baton_airflow.repair import repair_models
 from baton_airflow.request import run_params
 from baton_airflow.steps import (
@@ -152,7 +152,9 @@ def _approve(
 ) -> ApproveOperator:
     evidence = {"gated": gated, "evaluated": evaluated, "registered": _result(registered)}
     by = tuple(approval.by)
-    return ApproveOperator(task_id=APPROVE, steps=steps, evidence=evidence, within=approval.within, by=by, params=FORM)
+    return ApproveOperator(
+        task_id=APPROVE, steps=steps, evidence=evidence, within=approval.within, by=by, params=form(by)
+    )
 
 
 def _result(branching: XComArg) -> XComArg:

@@ -13,16 +13,27 @@ from baton_airflow.steps import PROMOTE, REFUSED, WAITED, Json, Steps
 APPROVE, REJECT = "Approve", "Reject"
 # Beyond its own limit the trigger only lacks a triggerer; then the task fails, and is tried again.
 TRIGGERER_AWAY = timedelta(minutes=10)
-# What the form of the answer asks for; given to the task, for Airflow adds the form of the run.
-FORM = {
-    "reason": Param(
-        None,
-        type=["null", "string"],
-        maxLength=500,
-        title="Reason",
-        description="Why; it goes into the ledger, or into the record of the refusal.",
-    )
-}
+
+
+def form(by: Sequence[str] = ()) -> dict[str, Param]:
+    """What the form of the answer asks for; given to the task, for Airflow adds the form of the run.
+
+    Args:
+        by: ids of those who alone may answer; whoever shows the form can read them in it.
+    """
+    return {
+        "reason": Param(
+            None,
+            type=["null", "string"],
+            maxLength=500,
+            title="Reason",
+            description="Why; it goes into the ledger, or into the record of the refusal.",
+            approvers=list(by),
+        )
+    }
+
+
+FORM = form()
 
 
 class WaitForWorkersOperator(BaseOperator):

@@ -59,8 +59,10 @@ def _parts(
         yield _metrics(evaluated)
         yield _slices(evaluated)
     yield _table(("gate", "says", "value", "limit", "why"), map(_verdict_row, gated.verdicts))
-    yield f"Candidate `{registered.manifest_digest}` of `{definition.name}`. Approve promotes it; Reject, or nobody's "
-    "answer in time, leaves the champion where it is."
+    yield (
+        f"Candidate `{registered.manifest_digest}` of `{definition.name}`. Approve promotes it; Reject, or nobody's "
+        "answer in time, leaves the champion where it is."
+    )
 
 
 def _metrics(evaluated: Evaluated) -> str:

@@ -45,8 +45,10 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
         paused: how many assigned partitions wait, by the code of the reason.
         records: how many records this instance gave an outcome, committed.
         dead_letters: how many of them are dead letters, by reason.
+        delay_s: the median of the last micro-batches, from the last record's timestamp to its commit, in seconds.
+        swap_pause_s: what taking in the last bundle took between two micro-batches, in seconds; None before one.
 
-    Workers of before the last four fields leave them out.
+    Workers of before the last six fields leave some of them out.
     """
 
     state: State
@@ -60,6 +62,8 @@ class ModelStatus(msgspec.Struct, frozen=True, kw_only=True):
     paused: Mapping[str, Count] = {}
     records: Count = 0
     dead_letters: Mapping[str, Count] = {}
+    delay_s: float | None = None
+    swap_pause_s: float | None = None
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

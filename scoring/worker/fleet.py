@@ -21,6 +21,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         lag: records behind the ends of its partitions; None where unknown.
         lag_s: of the partition that is furthest behind.
         paused: how many of its partitions wait, by reason.
+        delay_s: from a record's timestamp to its commit, the median of the last micro-batches; None where unknown.
+        swap_pause_s: what taking in the last bundle took between two micro-batches; None where unknown.
     """
 
     worker: str
@@ -40,6 +42,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: Mapping[str, int]
     paused: Mapping[str, int]
     reason: str | None
+    delay_s: float | None
+    swap_pause_s: float | None
 
 
 class _Worker(msgspec.Struct):
@@ -99,6 +103,8 @@ class Fleet:
                 dead_letters=dict(status.dead_letters),
                 paused=dict(status.paused),
                 reason=status.reason,
+                delay_s=status.delay_s,
+                swap_pause_s=status.swap_pause_s,
             )
 
 

@@ -336,7 +336,7 @@ class Loop:
             for partition in self._own(arrival.model):  # what the one before could not score this one may
                 if Pause.BREAKER in partition.pauses:
                     partition.not_before_s = 0.0
-            self._metrics.swap_pause.observe(time.perf_counter() - began_s)
+            self._metrics.swapped(arrival.model, time.perf_counter() - began_s)
         if any(p.admitted and self._models.of_topic(p.topic) is None for p in self._partitions.all()):
             self._drain()
             self._go_back()

@@ -6,8 +6,9 @@ Others read copies, which may be a micro-batch old.
 
 import time
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 import msgspec
 from confluent_kafka import Message
@@ -23,6 +24,8 @@ _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 _DELAYS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3_600.0)
 _RECORDS = tuple(float(2**power) for power in range(0, 13, 2))
 _REASON = f"{PREFIX}reason"
+# So many micro-batches tell the delay of now.
+_RECENT = 100
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -84,6 +87,8 @@ class Metrics:
         self.delay = Histogram(_DELAYS_S)
         self.records: Counter[str] = Counter()  # by model, dead letters included
         self.dead_letters: Counter[tuple[str, str]] = Counter()  # by model and reason
+        self.swap_pauses: dict[str, float] = {}  # the last one, in seconds, by model
+        self._delays: dict[str, deque[float]] = {}  # of the last micro-batches, in seconds, by model
         self.put_back: Counter[tuple[str, str]] = Counter()  # by topic and why
         self.recoveries: Counter[str] = Counter()  # by why
         self.transactions: Counter[str] = Counter()  # by outcome: committed, aborted
@@ -122,11 +127,25 @@ class Metrics:
             for reason, count in tally.letters.items():
                 self.dead_letters[tally.model, reason] += count
             if tally.newest_ms is not None:
-                self.delay.observe(max(0.0, at_s - tally.newest_ms / 1_000))
+                self._delayed(tally.model, max(0.0, at_s - tally.newest_ms / 1_000))
+
+    def swapped(self, model: str, took_s: float) -> None:
+        """Taking in a bundle of a model took so long."""
+        self.swap_pause.observe(took_s)
+        self.swap_pauses[model] = took_s
+
+    def delay_of(self, model: str) -> float | None:
+        """The median delay of a model's last micro-batches, in seconds; None before the first."""
+        recent = self._delays.get(model)
+        return round(median(recent.copy()), 6) if recent else None
 
     def letters_of(self, model: str) -> dict[str, int]:
         """A model's dead letters, by reason."""
         return {reason: count for (name, reason), count in self.dead_letters.copy().items() if name == model}
+
+    def _delayed(self, model: str, delay_s: float) -> None:
+        self.delay.observe(delay_s)
+        self._delays.setdefault(model, deque(maxlen=_RECENT)).append(delay_s)
 
 
 def tally(model: str, messages: Sequence[Message], outputs: Sequence[Output], letters: int) -> Tally:

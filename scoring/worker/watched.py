@@ -43,6 +43,8 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
                 merge(scoring.get(model), phase),
                 records=self.metrics.records[model],
                 dead_letters=self.metrics.letters_of(model),
+                delay_s=self.metrics.delay_of(model),
+                swap_pause_s=self.metrics.swap_pauses.get(model),
             )
             for model, phase in phases.items()
         }

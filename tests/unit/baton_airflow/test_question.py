@@ -67,6 +67,7 @@ def test_the_question_names_who_asks_and_shows_candidate_beside_champion_and_eve
     assert "| not-worse | pass | 3.9 | 4.1 | rmse 3.9 against 4.1 |" in text
     assert "Forced" not in text
     assert DIGEST in text
+    assert text.endswith("answer in time, leaves the champion where it is.")
 
 
 def test_the_slices_stand_in_the_question_the_worst_first_and_no_more_than_can_be_read() -> None:

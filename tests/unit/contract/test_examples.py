@@ -98,6 +98,8 @@ HEARTBEAT = Heartbeat(
             paused={"lookup": 1},
             records=48_213,
             dead_letters={"malformed-json": 3},
+            delay_s=0.004,
+            swap_pause_s=0.0002,
         ),
         "upsell": ModelStatus(state=State.WAITING),
     },

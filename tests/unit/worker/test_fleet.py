@@ -77,12 +77,24 @@ def test_a_row_has_what_somebody_on_call_asks_for() -> None:
     fleet = Fleet()
     letters = {"null-value": 3}
     fleet.hear(
-        beat(0, 9, lag=(4, None), lag_s=(0.5, None), dead_letters=letters, paused={"held": 1}, reason="why", pending=4),
+        beat(
+            0,
+            9,
+            lag=(4, None),
+            lag_s=(0.5, None),
+            dead_letters=letters,
+            paused={"held": 1},
+            reason="why",
+            pending=4,
+            delay_s=0.25,
+            swap_pause_s=0.001,
+        ),
         0.0,
     )
     row = only(fleet, 1.0)
     assert (row.partitions, row.lag, row.lag_s, row.paused, row.reason) == ((0, 2), 4, 0.5, {"held": 1}, "why")
     assert (row.version, row.sequence, row.pending, row.dead_letters) == ("3", 3, 4, letters)
+    assert (row.delay_s, row.swap_pause_s) == (0.25, 0.001)
 
 
 def test_workers_stand_in_the_order_of_deployment_and_slot_and_one_deployment_can_be_chosen() -> None:
@@ -107,7 +119,7 @@ def test_totals_are_of_the_workers_that_are_there() -> None:
 
 def test_heartbeats_of_before_these_fields_are_shown_as_far_as_they_go() -> None:
     document = msgspec.to_builtins(beat(0, lag=(None, None)))
-    for field in ("lag_s", "paused", "records", "dead_letters"):
+    for field in ("lag_s", "paused", "records", "dead_letters", "delay_s", "swap_pause_s"):
         del document["models"]["small"][field]
     fleet = Fleet()
     fleet.hear(msgspec.convert(document, Heartbeat), 0.0)

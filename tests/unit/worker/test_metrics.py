@@ -69,6 +69,18 @@ def test_the_delay_is_from_the_last_records_timestamp_to_the_commit() -> None:
     assert total == 0.5
 
 
+def test_a_model_tells_the_middle_of_its_last_delays_and_its_last_swaps_pause() -> None:
+    metrics = Metrics()
+    assert (metrics.delay_of("small"), metrics.swap_pauses) == (None, {})
+    for delay_ms in (1_000, *[4] * 60, *[8] * 40):
+        metrics.committed([Tally("small", 1, {}, newest_ms=0)], delay_ms / 1_000)
+    assert (metrics.delay_of("small"), metrics.delay_of("other")) == (0.004, None)
+    metrics.swapped("small", 0.002)
+    metrics.swapped("small", 0.001)
+    assert metrics.swap_pauses == {"small": 0.001}
+    assert metrics.swap_pause.count == 2
+
+
 def test_each_stage_is_observed_once_per_micro_batch_however_many_models_it_holds() -> None:
     now_s = iter([0.0, 1.0, 3.0, 4.0, 7.0])
     metrics = Metrics(clock_s=lambda: next(now_s))

@@ -1,0 +1,135 @@
+"""What each button of the page does, and who may press it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+
+from baton_airflow.page.acting import Decide, Order, Told, carry_out, promoting, rolling_back
+from baton_airflow.page.airflow import AirflowApi
+from baton_airflow.page.auth import person
+from baton_airflow.page.forms import conf_of, reason_of
+from baton_airflow.page.gather import dag_of
+from baton_airflow.page.rights import Rights
+from baton_airflow.page.view import approvers_of
+from scoring.contract.errors import ConfigurationError
+from scoring.contract.notice import Version
+from scoring.settings import read_settings
+
+APPROVE, REJECT = "Approve", "Reject"
+
+
+class Button(StrEnum):
+    """The buttons, as their addresses name them."""
+
+    RETRAIN = "retrain"
+    APPROVE = "approve"
+    REJECT = "reject"
+    PROMOTE = "promote"
+    ROLL_BACK = "roll-back"
+
+
+class Press(msgspec.Struct, frozen=True):
+    """A button that was pressed, by somebody who may."""
+
+    model: str
+    user: BaseUser
+    api: AirflowApi
+    form: Mapping[str, str]
+
+
+def why_not(button: Button, rights: Rights) -> str | None:
+    """Why a user may not press it; None where it is allowed."""
+    if button is Button.RETRAIN:
+        return rights.read or rights.retrain
+    if button in {Button.APPROVE, Button.REJECT}:
+        return rights.read or rights.answer
+    return rights.read or rights.decide
+
+
+async def press(button: Button, pressed: Press) -> Told:
+    """Do it.
+
+    Raises:
+        ConfigurationError: the form cannot be read.
+        AirflowSaid: Airflow refuses it.
+    """
+    return await _DOES[button](pressed)
+
+
+async def _retrain(pressed: Press) -> Told:
+    dag_id = dag_of(pressed.model)
+    dag = await pressed.api.dag(dag_id)
+    run_id = await pressed.api.start(dag_id, conf_of(dag.get("params") or {}, pressed.form))
+    if dag.get("is_paused"):
+        return Told(f"Run {run_id} waits: the DAG {dag_id} is paused. Switch it on in Airflow.", good=True)
+    return Told(f"Run {run_id} was started. It trains and judges a candidate, and takes some minutes.", good=True)
+
+
+async def _approve(pressed: Press) -> Told:
+    await _answer(pressed, APPROVE)
+    return Told("Approved. The run goes on to the promotion, and your name goes into the ledger.", good=True)
+
+
+async def _reject(pressed: Press) -> Told:
+    await _answer(pressed, REJECT)
+    return Told("Rejected. The champion stays, and the run ends with your name and reason.", good=True)
+
+
+async def _answer(pressed: Press, option: str) -> None:
+    run_id = pressed.form.get("run", "")
+    if not run_id:
+        raise ConfigurationError("the form names no run; load the page again")
+    await pressed.api.answer(dag_of(pressed.model), run_id, option, reason_of(pressed.form))
+
+
+async def _promote(pressed: Press) -> Told:
+    order = _order(pressed)
+    if not order.version:
+        raise ConfigurationError("no version was chosen")
+    approvers = approvers_of(await pressed.api.tasks(dag_of(pressed.model)))
+    if approvers and not is_approver(approvers, pressed.user):
+        return Told(f"Nothing was decided. Only {', '.join(approvers)} may promote {pressed.model}.", good=False)
+    return await _decide(promoting, order)
+
+
+async def _roll_back(pressed: Press) -> Told:
+    return await _decide(rolling_back, _order(pressed))
+
+
+async def _decide(decided: Decide, order: Order) -> Told:
+    return await asyncio.to_thread(lambda: carry_out(decided, order, read_settings()))
+
+
+def is_approver(approvers: tuple[str, ...], user: BaseUser) -> bool:
+    """Whether a user is one of those that the definition names, as Airflow takes it."""
+    return bool(get_auth_manager().is_authorized_hitl_task(assigned_users=set(approvers), user=user))
+
+
+def _order(pressed: Press) -> Order:
+    form = pressed.form
+    try:
+        version = form.get("version", "")
+        return Order(
+            model=pressed.model,
+            version=msgspec.convert(version, Version) if version else "",
+            head=int(form.get("head", "")),
+            reason=reason_of(form),
+            actor=person(pressed.user),
+            decision=str(UUID(form.get("decision", ""))),
+        )
+    except (ValueError, msgspec.ValidationError) as error:
+        raise ConfigurationError("the form is incomplete; load the page again") from error
+
+
+_DOES: Mapping[Button, Callable[[Press], Awaitable[Told]]] = {
+    Button.RETRAIN: _retrain,
+    Button.APPROVE: _approve,
+    Button.REJECT: _reject,
+    Button.PROMOTE: _promote,
+    Button.ROLL_BACK: _roll_back,
+}
