@@ -626,19 +626,30 @@ def test_offsets_of_another_ledger_hold_a_partition(stage: Stage) -> None:
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_a_rebalance_aborts_and_goes_back_to_the_committed_offsets(stage: Stage, lost: bool) -> None:
+    aborted: list[str] = []
+
     def script(stage: Stage) -> Script:
         for partition in range(2):
             stage.feed(12, partition=partition)
         stage.arrivals.put(stage.active(1))
-        yield from stage.until(lambda: len(stage.predictions()) >= 4)
+        yield from two_in_flight(stage)
         stage.consumer.go(("small.input", 1), lost=lost)
         yield from stage.until(lambda: sum(p == 0 for p, _, _ in stage.predictions()) == 12)
+        aborted.extend(call for call in stage.broker.calls if call.endswith(".abort"))
         stage.consumer.come(("small.input", 1))
         yield from stage.until(lambda: len(stage.predictions()) == 24)
 
     stage.play(script)
+    assert aborted == ["p1.abort"]
     for partition in range(2):
         assert [offset for p, offset, _ in stage.predictions() if p == partition] == list(range(12))
+
+
+def two_in_flight(stage: Stage) -> Script:
+    """Until the first transaction is being committed and the second waits for that, which ends once somebody waits."""
+    gate = stage.broker.gates["p0.commit"] = threading.Event()
+    yield from stage.until(lambda: any(call.startswith("p1.produce") for call in stage.broker.calls))
+    stage.pipeline._beat = gate.set
 
 
 def test_nothing_is_scored_under_a_new_name_before_the_group_says_what_is_its_own(stage: Stage) -> None:
@@ -1066,10 +1077,10 @@ def test_stopping_commits_what_is_in_flight(stage: Stage) -> None:
     def script(stage: Stage) -> Script:
         stage.feed(40)
         stage.arrivals.put(stage.active(1))
-        yield from stage.until(lambda: sum("produce" in call for call in stage.broker.calls) >= 6)
+        yield from two_in_flight(stage)
 
     stage.play(script)
-    scored = len(stage.predictions())
+    scored = sum("produce small.predictions" in call for call in stage.broker.calls)
     assert stage.everything_is_scored_once(scored)
     assert stage.broker.committed["small.input", 0][0] == scored > 0
 
