@@ -1,4 +1,4 @@
-"""Replays records of a period from the warehouse into a model's input topic, as if they happened now.
+"""Replays records of a period from a model's sources into its input topic, as if they happened now.
 
 The event time is in the record, the present is Kafka's timestamp. Records go out in event order, partitioned by key,
 each with a ``correlation-id`` that occurs once; the pace may change while the replay runs, and a replay that returns
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +29,7 @@ from training.definition import ModelDefinition
 from training.messages import messages
 
 IDENTITY_HEADER = "correlation-id"
+MODELS = Path(__file__).resolve().parent.parent / "models"
 
 _STEP_S = 0.004
 # After a stall the replay goes on at its pace; it does not make up for the time that it lost in one burst.
@@ -196,24 +197,36 @@ def _complaint(topic: str, sent: int, deliveries: Deliveries, unsent: int) -> st
 @click.option(
     "--models-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=Path(__file__).resolve().parent.parent / "models",
-    help="Folder of the model definitions; by default the project's.",
+    help="Folder of the model definitions; by default BATON_MODELS_DIR, or the project's.",
 )
-@click.option("--from", "start", type=click.DateTime(), required=True, help="First event time, in UTC.")
-@click.option("--to", "end", type=click.DateTime(), required=True, help="Event time before which the replay ends.")
+@click.option("--from", "start", type=click.DateTime(), help="First event time, in UTC.")
+@click.option("--to", "end", type=click.DateTime(), help="Event time before which the replay ends.")
+@click.option("--days", type=click.IntRange(min=1), help="Instead of both: so many days before last midnight, in UTC.")
 @click.option("--rate", default=1000.0, show_default=True, help="Records per second.")
-def command(model: str, models_dir: Path, start: datetime, end: datetime, rate: float) -> None:
-    """Replay the records of a period from the warehouse into the model's input topic.
+def command(
+    model: str, models_dir: Path | None, start: datetime | None, end: datetime | None, days: int | None, rate: float
+) -> None:
+    """Replay the records of a period from a model's sources into its input topic.
 
     Settings come from the environment: . var/stack.env
     """
-    settings, definition = read_settings(), load_definition(models_dir, model)
-    found = read_messages(definition, settings, start.replace(tzinfo=UTC), end.replace(tzinfo=UTC))
+    settings = read_settings(models_dir=models_dir)
+    definition = load_definition(settings.models_dir or MODELS, model)
+    found = read_messages(definition, settings, *_period(start, end, days))
     topic = definition.all_topics.input
     click.echo(f"replay: {len(found):,} records into {topic}, {rate:,.0f} a second")
     began_s = time.monotonic()
     sent = Replay(settings.need_kafka(), topic, found, run_id=f"replay-{uuid4().hex[:8]}").run(steady(rate))
     click.echo(f"replay: {sent:,} records acknowledged after {time.monotonic() - began_s:.1f} s")
+
+
+def _period(start: datetime | None, end: datetime | None, days: int | None) -> tuple[datetime, datetime]:
+    if days is not None and start is None and end is None:
+        midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        return midnight - timedelta(days=days), midnight
+    if days is not None or start is None or end is None:
+        raise click.UsageError("give --from and --to, or --days alone")
+    return start.replace(tzinfo=UTC), end.replace(tzinfo=UTC)
 
 
 def main() -> None:

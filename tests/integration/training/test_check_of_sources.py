@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from local import samples
 from scoring.cli import group
-from tests.support import files
 from training.check.findings import Checked
 
 pytestmark = pytest.mark.timeout(300)
@@ -55,7 +55,7 @@ SUITE = b"""{"name": "churn", "expectations": [
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Calls in two files, minutes and outcomes in one each, a definition, and a suite."""
-    with files.churn(tmp_path / "all.csv").open(newline="") as file:
+    with samples.churn(tmp_path / "all.csv").open(newline="") as file:
         rows = [{**row, "support_calls": row["support calls"]} for row in csv.DictReader(file)]
     calls = ("customer_id", "called_at", "plan", "support_calls")
     write(tmp_path / "calls-1.csv", calls, rows[:1_500])

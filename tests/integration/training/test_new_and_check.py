@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
+from local import samples
 from scoring.cli import group
-from tests.support import deliveries, files
+from tests.support import deliveries
 from tests.support.postgres import MakeDatabase
 from tests.support.training import ROOT
 from training.catalog import load_definition
@@ -23,9 +24,9 @@ pytestmark = pytest.mark.timeout(300)
 
 Write = Callable[..., Path]
 SETS = [
-    pytest.param(files.churn, "left", "goodbye_letters", id="binary"),
-    pytest.param(files.progression, "progression", "dose", id="regression"),
-    pytest.param(files.wines, "cultivar", "shelf", id="multiclass"),
+    pytest.param(samples.churn, "left", "goodbye_letters", id="binary"),
+    pytest.param(samples.progression, "progression", "dose", id="regression"),
+    pytest.param(samples.wines, "cultivar", "shelf", id="multiclass"),
 ]
 
 
@@ -107,14 +108,14 @@ def test_a_table_becomes_a_definition_too(tmp_path: Path) -> None:
 
 
 def test_a_file_may_be_named_itself_where_its_values_are_plain(tmp_path: Path) -> None:
-    path = files.wines(tmp_path / "wines.csv")
+    path = samples.wines(tmp_path / "wines.csv")
     definition = made(tmp_path, path, "cultivar", "--in-place")
     assert [each.title for each in definition.all_sources] == ["wines.csv"]
     assert not (tmp_path / "var").exists()
     found, status = check(tmp_path, "wines")
     assert [each for each in found.findings if each.level == "error"] == []
     assert status == 0
-    odd = files.churn(tmp_path / "churn.csv", rows=400)
+    odd = samples.churn(tmp_path / "churn.csv", rows=400)
     refused = baton(tmp_path, "new", "churn", "--from", str(odd), "--label", "left", "--yes", "--in-place")
     assert "'left' is one of two texts, and a binary model takes a number; leave --in-place away" in str(
         refused.exception
@@ -127,7 +128,7 @@ def test_a_file_may_be_named_itself_where_its_values_are_plain(tmp_path: Path) -
 
 
 def test_nothing_is_written_over_and_everything_unclear_is_told_at_once(tmp_path: Path) -> None:
-    path = files.churn(tmp_path / "churn.csv", rows=400)
+    path = samples.churn(tmp_path / "churn.csv", rows=400)
     made(tmp_path, path, "left")
     again = baton(tmp_path, "new", "churn", "--from", str(path), "--label", "left")
     assert "would be written over; --force does so" in str(again.exception)
@@ -139,7 +140,7 @@ def test_nothing_is_written_over_and_everything_unclear_is_told_at_once(tmp_path
 
 
 def test_the_answer_for_machines_says_what_was_guessed_and_what_to_set(tmp_path: Path) -> None:
-    path = files.churn(tmp_path / "churn.csv", rows=400)
+    path = samples.churn(tmp_path / "churn.csv", rows=400)
     done = baton(tmp_path, "new", "churn", "--from", str(path), "--label", "left", "--json")
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["setting"] == f"BATON_CONNECTIONS__CHURN=sqlite:///{tmp_path / 'var' / 'churn.db'}"

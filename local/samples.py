@@ -1,14 +1,17 @@
-"""Three CSV files of different shape, the same every time, each with a time column and a leak to be planted."""
+"""Three CSV files of different shape to try Baton with, each with a time column whose newest rows are of yesterday.
+
+``python -m local.samples churn churn.csv``
+"""
 
 import csv
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-
-START = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def churn(path: Path, *, leak: bool = False, rows: int = 3_000) -> Path:
@@ -38,7 +41,7 @@ def churn(path: Path, *, leak: bool = False, rows: int = 3_000) -> Path:
 
 def progression(path: Path, *, leak: bool = False) -> Path:
     """The diabetes of scikit-learn, three times over with a little noise, with a time: a number; days first."""
-    from sklearn.datasets import load_diabetes
+    from sklearn.datasets import load_diabetes  # it takes a second to import
 
     random, found = np.random.default_rng(2), load_diabetes(scaled=False)
     measured, wanted = np.tile(found.data, (3, 1)), np.tile(found.target, 3)
@@ -76,8 +79,10 @@ def wines(path: Path, *, leak: bool = False) -> Path:
 
 
 def _moments(random: np.random.Generator, rows: int, days: int) -> list[datetime]:
+    """Sorted, of the days before last midnight; each day has some, so that the newest are of yesterday."""
     seconds = np.sort(random.integers(0, days * 86_400, rows))
-    return [START + timedelta(seconds=int(second)) for second in seconds]
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return [midnight - timedelta(days=days) + timedelta(seconds=int(second)) for second in seconds]
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]], delimiter: str = ",") -> Path:
@@ -86,3 +91,19 @@ def _write(path: Path, rows: Sequence[dict[str, Any]], delimiter: str = ",") -> 
         writer.writeheader()
         writer.writerows(rows)
     return path
+
+
+SAMPLES: Mapping[str, Callable[..., Path]] = MappingProxyType(
+    {"churn": churn, "progression": progression, "wines": wines}
+)
+
+
+def main() -> None:
+    """Write the sample that the command line names."""
+    if len(sys.argv) != 3 or sys.argv[1] not in SAMPLES:
+        sys.exit(f"usage: python -m local.samples {{{','.join(SAMPLES)}}} FILE")
+    print(SAMPLES[sys.argv[1]](Path(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()
