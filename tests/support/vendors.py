@@ -37,7 +37,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     slow_s: float
     slow: Sequence[str] = ("api_03", "api_12", "api_21")
-    late: Mapping[str, int] = msgspec.field(default_factory=lambda: {"api_05": 2, "api_17": 2})
+    late: Mapping[str, int] = msgspec.field(default_factory=lambda: {"api_05": 4, "api_17": 4})
     never: Sequence[str] = ("api_09",)
 
 
@@ -74,7 +74,7 @@ class Vendor(HttpApi):
             if not self.mended and (name in self._plan.never or self.refused[name] < self._plan.late.get(name, 0)):
                 self.refused[name] += 1
                 return status(503)
-            if len(self.asked) % DROPPED_EACH == 0:
+            if len(self.asked) % DROPPED_EACH == 0 and name not in self._plan.late:
                 self.dropped += 1
                 return cut if len(self.asked) % 2 else hang_up
         return None
@@ -131,6 +131,7 @@ from training.sources import ApiLimits, NextLink, by_key, files, http
 FILES = [f"file_{{number:02}}" for number in range(1, {FILES})]
 APIS = [f"api_{{number:02}}" for number in range({APIS})]
 KEY = by_key({{"id": "id"}})
+ATTEMPTS = {{"api_05": 4, "api_09": 2, "api_17": 4}}
 
 forty = ModelDefinition(
     name="forty",
@@ -148,7 +149,7 @@ forty = ModelDefinition(
                 items="data.items",
                 paging=NextLink(path="paging.next"),
                 parameters={{"source": name, "from": "{{start}}"}},
-                limits=ApiLimits(attempts=20 if name not in {{"api_05", "api_09", "api_17"}} else 2),
+                limits=ApiLimits(attempts=ATTEMPTS.get(name, 20)),
                 columns={{name: "value"}},
                 brings=[name],
                 join=KEY,

