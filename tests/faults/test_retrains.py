@@ -12,7 +12,7 @@ from tests.support.retrains import BAD_REASONS
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 
 ROUNDS = 4
-SEED = 7
+SEED = 1
 
 
 @pytest.fixture
@@ -94,4 +94,4 @@ def test_kills_at_any_moment_lose_no_request(waking: Waking, number: int) -> Non
 def test_the_rounds_depend_on_the_seed_alone_and_reach_every_part() -> None:
     plans = [plan_of(number, SEED) for number in range(60)]
     assert plans == [plan_of(number, SEED) for number in range(60)]
-    assert {victim for victim, _ in plans} == {TRIGGERER, SCHEDULER, TASK}
+    assert {victim for victim, _ in plans[:ROUNDS]} == {TRIGGERER, SCHEDULER, TASK}
