@@ -70,7 +70,7 @@ test-unit: venv ## Run the tests that need no broker, registry or Airflow
 
 .PHONY: lock
 lock: venv ## Write the lock files anew from pyproject.toml (ARGS=--upgrade for newer versions)
-	local/lock $(ARGS)
+	PYTHON=.venv/bin/python local/lock $(ARGS)
 
 .PHONY: clean
 clean: down ## Stop the stack and delete its state and all caches; .venv stays
