@@ -119,12 +119,14 @@ class Pulled(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         labels_missing: rows whose label is null in the source.
         labels_not_yet_known: rows whose label was withheld because it was not known by ``labels_known_by``.
+        reused: an earlier backfill of the interval had looked everything up.
     """
 
     path: str
     rows: int
     labels_missing: int
     labels_not_yet_known: int
+    reused: bool = False
 
 
 class SnapshotRef(msgspec.Struct, frozen=True, kw_only=True):

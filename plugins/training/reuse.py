@@ -1,13 +1,13 @@
-"""What was trained is not trained again: the same rows, definition, parameters and code find their candidate.
+"""What was looked up or trained is not looked up or trained again: the same rows, definition and code find it.
 
-Kept candidates lie in ``trained/<model>/`` of the pipeline's folder, each under a key over all that a fitted model
-depends on. A run has links to the files of one, so that pruning either takes nothing from the other.
+What is kept lies in ``assembled/<model>/`` and ``trained/<model>/`` of the pipeline's folder, each under a key over all
+that it depends on. A run has links to the files, so that pruning either takes nothing from the other.
 """
 
 import inspect
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -25,9 +25,9 @@ from scoring.settings import Settings
 from training.definition import ModelDefinition
 from training.environment import versions
 from training.estimator import Estimator
-from training.results import SnapshotRef
+from training.results import PulledSource, RunRequest, SnapshotRef
 
-_KEPT = "trained"
+ASSEMBLED, TRAINED = "assembled", "trained"
 # Folders of this many digits are what pruning takes for a run's.
 _DIGITS = 16
 
@@ -59,9 +59,27 @@ def training_key(
     return digest_of(msgspec.json.encode(depends_on, order="deterministic"))
 
 
-def find_trained(settings: Settings, model: str, key: Digest, folder: Path) -> bool:
-    """Put the kept candidate into the new folder ``folder``; False where none is kept under ``key``."""
-    kept = _kept(settings, model, key)
+def assembly_key(definition: ModelDefinition, request: RunRequest, pulled: Iterable[PulledSource]) -> Digest:
+    """SHA-256 over what the joined rows depend on: what was pulled, what is looked up and until when, and the code."""
+    depends_on = {
+        "pulled": [(each.source, each.key, each.sha256) for each in pulled],
+        "sources": repr(definition.all_sources),
+        "schema": msgspec.to_builtins(definition.schema),
+        "fields": repr(definition.fields),
+        "label": repr(definition.label),
+        "known_by": rfc3339(min(request.labels_known_by, request.end + definition.label.known_after)),
+        "code": _own_code(),
+    }
+    return digest_of(msgspec.json.encode(depends_on, order="deterministic"))
+
+
+def find_kept(settings: Settings, what: str, model: str, key: Digest, folder: Path) -> bool:
+    """Put what is kept under ``key`` into the new folder ``folder``; False where nothing is.
+
+    Args:
+        what: ``ASSEMBLED`` or ``TRAINED``.
+    """
+    kept = _kept(settings, what, model, key)
     if not kept.is_dir():
         return False
     with suppress(OSError):
@@ -74,14 +92,14 @@ def find_trained(settings: Settings, model: str, key: Digest, folder: Path) -> b
     return True
 
 
-def keep_trained(settings: Settings, model: str, key: Digest, folder: Path) -> None:
-    """Keep the candidate in ``folder`` under ``key``; where another run was quicker, that one's stays."""
+def keep(settings: Settings, what: str, model: str, key: Digest, folder: Path) -> None:
+    """Keep what is in ``folder`` under ``key``; where another run was quicker, that one's stays."""
     with suppress(FileExistsError):
-        _link_all(folder, _kept(settings, model, key))
+        _link_all(folder, _kept(settings, what, model, key))
 
 
-def _kept(settings: Settings, model: str, key: Digest) -> Path:
-    return settings.need_snapshot_dir() / _KEPT / model / key[:_DIGITS]
+def _kept(settings: Settings, what: str, model: str, key: Digest) -> Path:
+    return settings.need_snapshot_dir() / what / model / key[:_DIGITS]
 
 
 def _link_all(source: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ from training.errors import TrainingImpossible
 from training.frozen import staged_tables
 from training.pull import column_types, run_folder
 from training.results import RunRequest, SnapshotRef, Trained, Validated
-from training.reuse import find_trained, keep_trained, training_key
+from training.reuse import TRAINED, find_kept, keep, training_key
 from training.rows import Mask, Split, split, targets, where
 from training.snapshot import read_snapshot
 
@@ -47,10 +47,10 @@ def train(
     def made(rows: Mask, *, refit: bool) -> Made:
         folder = run_folder(settings, "refits" if refit else "candidates", request)
         key = training_key(definition, snapshot, tables, refit=refit)
-        if find_trained(settings, definition.name, key, folder):
+        if find_kept(settings, TRAINED, definition.name, key, folder):
             return Made(folder, key, reused=True)
         _make(definition, columns, wanted, rows, parts.holdout, folder, tables)
-        keep_trained(settings, definition.name, key, folder)
+        keep(settings, TRAINED, definition.name, key, folder)
         return Made(folder, key, reused=False)
 
     judged = made(parts.training, refit=False)

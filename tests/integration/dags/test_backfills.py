@@ -71,6 +71,11 @@ class Ground(msgspec.Struct, frozen=True):
         """What a task of a run handed on."""
         return self.airflow.client().result(DAG, run["dag_run_id"], task)
 
+    def pulled(self, run: dict[str, Any]) -> Any:
+        """What the instance of the only source handed on."""
+        place = f"/dags/{DAG}/dagRuns/{run['dag_run_id']}/taskInstances/pull/xcomEntries/return_value?map_index=0"
+        return self.airflow.client().call("GET", place)["value"]
+
     def tasks(self, run: dict[str, Any]) -> dict[str, str]:
         """The states of a run's tasks."""
         path = f"/dags/{DAG}/dagRuns/{run['dag_run_id']}/taskInstances"
@@ -170,6 +175,8 @@ def check(ground: Ground, runs: list[dict[str, Any]], *, reused: bool) -> int:
         states = ground.tasks(run)
         assert run["state"] == "success", (run["dag_run_id"], states)
         assert {states[name] for name in ("promote", "announce", "wait_for_workers")} == {"skipped"}, states
+        assert ground.pulled(run)["reused"] is reused
+        assert ground.result(run, "assemble")["reused"] is reused
         assert ground.result(run, "train")["reused"] is reused
         assert ground.result(run, "snapshot")["reused"] is reused
         if states["keep"] == "success":

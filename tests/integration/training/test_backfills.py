@@ -33,6 +33,7 @@ def test_a_second_backfill_of_an_interval_trains_and_registers_nothing_anew(rela
     assert first.gated.accepted, first.gated.sentence
     assert first.trained
     assert again.trained
+    assert (first.pulled.reused, again.pulled.reused) == (False, True)
     assert (first.trained.reused, again.trained.reused) == (False, True)
     assert (first.registered.reused, again.registered.reused) == (False, True)
     assert again.snapshot.reused
