@@ -1,14 +1,17 @@
 """The curve of quality by interval, and the page around it: one file without a network."""
 
+import math
 from collections.abc import Sequence
+from datetime import timedelta
 from html import escape
 from pathlib import Path
 
 from training.quality.intervals import Interval
+from training.results import BaselineKind
 from training.svg import Plot, ticks
 
 _STYLE = Path(__file__).with_name("page.css")
-_DATES = 8
+_DATES = 6
 
 
 def curve(model: str, metric: str, found: Sequence[Interval]) -> str:
@@ -20,16 +23,20 @@ def curve(model: str, metric: str, found: Sequence[Interval]) -> str:
     begin, end = shown[0].start.timestamp(), shown[-1].end.timestamp()
     bounds = [v for each in shown for v in (each.value, each.low, each.high, each.baseline) if v is not None]
     margin = 0.08 * (max(bounds) - min(bounds) or 1.0)
-    plot = Plot((begin, end), (min(bounds) - margin, max(bounds) + margin), f"{metric} of {model} by interval", top=20)
+    heights = (min(bounds) - margin, max(bounds) + margin)
+    plot = Plot((begin, end), heights, f"{metric} of {model} by interval", width=680, height=300, top=20)
     for each in shown:
         if each.low is not None and each.high is not None:
             plot.bar(each.start.timestamp(), each.end.timestamp(), each.low, each.high, "range")
-    plot.line([(_middle(each), each.baseline) for each in shown if each.baseline is not None], "second")
+    for kind in BaselineKind:  # what follows another kind is no change of its own
+        against = [each for each in shown if each.against == kind.value]
+        plot.line([(_middle(each), each.baseline) for each in against if each.baseline is not None], "second")
     plot.line([point for _, point in points], "first")
     plot.dots([point for each, point in points if each.outcome == "accepted"], "first", 4)
     plot.dots([point for each, point in points if each.outcome != "accepted"], "bad", 4)
-    every = max(1, len(shown) // _DATES)
-    dates = [(_middle(each), f"{each.start:%b %d, %Y}") for each in shown[::every]]
+    months = all(each.end - each.start > timedelta(days=20) for each in shown)
+    dates = [(_middle(each), f"{each.start:{'%b %Y' if months else '%b %d'}}") for each in shown]
+    dates = dates[:: math.ceil(len(dates) / _DATES)]
     return plot.render(dates, [(value, f"{value:g}") for value in ticks(*plot.y)], metric)
 
 
