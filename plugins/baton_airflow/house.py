@@ -26,7 +26,7 @@ TASK_DEFAULTS: dict[str, Any] = {
     "max_retry_delay": timedelta(minutes=5),
     "retry_policy": RETRY_POLICY,
     "execution_timeout": timedelta(hours=1),
-    "on_failure_callback": BatonNotifier(AlertKind.TASK_FAILED),
+    "on_failure_callback": [BatonNotifier(AlertKind.TASK_FAILED)],
 }
 # Of every DAG, for what fails without a task that fails: a run that takes too long, say.
 RUN_FAILED = BatonNotifier(AlertKind.RUN_FAILED)
