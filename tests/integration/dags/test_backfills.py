@@ -62,10 +62,15 @@ class Ground(msgspec.Struct, frozen=True):
         deadline = time.monotonic() + RUN_LIMIT_S * count
         while True:
             ended = [each for each in self.runs() if each["state"] in ENDED and _moment(each["start_date"]) > since]
-            if len(ended) == count:
+            if len(ended) == count and self._no_backfill_is_under_way():
                 return ended
             assert time.monotonic() < deadline, f"{len(ended)} of {count} runs have ended"
             time.sleep(1)
+
+    def _no_backfill_is_under_way(self) -> bool:
+        """Airflow notes that one has ended some time after its last run, and takes no other one before."""
+        found = self.airflow.client().call("GET", f"/backfills?dag_id={DAG}")["backfills"]
+        return all(each["completed_at"] for each in found)
 
     def result(self, run: dict[str, Any], task: str) -> Any:
         """What a task of a run handed on."""
