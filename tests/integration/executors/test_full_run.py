@@ -43,6 +43,7 @@ def a_run_goes_all_the_way(running: Cluster) -> None:
     assert len(found) == sent > 10
 
 
+@pytest.mark.faults  # the other tests that start an Airflow have this executor
 def test_a_run_goes_all_the_way_with_the_local_executor_on_sqlite(one_machine: Cluster) -> None:
     a_run_goes_all_the_way(one_machine)
 

@@ -11,7 +11,7 @@ from scoring.topics import ensure_topics
 from tests.support.arena import read_all
 from tests.support.three_brokers import three_brokers
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.timeout(300)]
 TOPICS = Topics.of("flight_delay")
 
 
