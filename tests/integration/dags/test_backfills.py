@@ -22,6 +22,7 @@ from scoring.topics import ensure_topics
 from tests.support.airflow_home import PROJECT
 from tests.support.airflow_stack import AirflowStack, airflow_stack
 from tests.support.arena import read_all
+from tests.support.postgres import MakeDatabase
 from training import pipeline
 from training.catalog import load_definition
 from training.quality.drawing import page
@@ -98,7 +99,9 @@ def _moment(text: str | None) -> datetime:
 
 
 @pytest.fixture
-def ground(tmp_path: Path, own_broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+def ground(
+    tmp_path: Path, own_broker: Broker, make_postgres_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Ground]:
     load_or_create(tmp_path / "secrets")
     variables = {
         "BATON_KAFKA_BOOTSTRAP": own_broker.bootstrap,
@@ -114,7 +117,9 @@ def ground(tmp_path: Path, own_broker: Broker, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
     warehouse.fill(variables["BATON_CONNECTIONS__WAREHOUSE"])
     promote_first()
-    with airflow_stack(tmp_path / "stack", {**variables, "PATH": os.environ["PATH"]}) as airflow:
+    # A command that makes eleven runs beside a busy scheduler finds SQLite locked.
+    own = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": make_postgres_database(), "PATH": os.environ["PATH"]}
+    with airflow_stack(tmp_path / "stack", {**variables, **own}) as airflow:
         client, deadline = airflow.client(), time.monotonic() + 60
         while DAG not in {each["dag_id"] for each in client.call("GET", "/dags")["dags"]}:
             assert time.monotonic() < deadline, "Airflow has not read the DAG's file"

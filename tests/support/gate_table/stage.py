@@ -19,7 +19,7 @@ from scoring.contract.verdict import Judgement
 from scoring.parquet import write_columns
 from scoring.settings import Settings
 from tests.support.evidence import load as good_load
-from training import load, pipeline
+from training import load, pipeline, train
 from training.definition import ModelDefinition
 from training.errors import TrainingImpossible
 from training.pull import column_types, run_folder
@@ -99,6 +99,8 @@ class Stage:
     @classmethod
     def of(cls, data: DataSet, folder: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> "Stage":
         request = msgspec.structs.replace(data.request, run_id=f"{case} {folder}")
+        # A fault that is planted in memory changes no file: what another case trained would be taken for the same.
+        monkeypatch.setattr(train, "find_kept", lambda *_: False)
         return cls(data, monkeypatch, folder, data.definition, dict(data.columns), request, data.settings)
 
     @property
@@ -154,6 +156,8 @@ class Stage:
         self.types[name] = kind
 
     def define(self, **changes: Any) -> None:
+        if "estimator" in changes:
+            changes = {"tunable": {}, **changes}  # its bounds are those of the definition's own estimator
         self.definition = msgspec.structs.replace(self.definition, **changes)
 
     def suite(self, content: bytes) -> None:
