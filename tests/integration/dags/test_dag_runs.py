@@ -189,7 +189,7 @@ def test_a_dry_run_keeps_its_candidate_and_promotes_nothing(run: Run) -> None:
     assert (found["register"], found["keep"]) == ("success", "success")
     assert {found[name] for name in ("promote", "announce", "wait_for_workers", "refused")} == {"skipped"}
     kept = ended.get_task_instance("keep").xcom_pull(task_ids="keep")
-    assert kept == {"version": "1", "purpose": "dry_run"}
+    assert kept == {"version": "1", "purpose": "dry_run", "reused": False}
 
 
 def test_a_dry_run_asks_nobody_for_an_approval(run: Run, definition: ModelDefinition) -> None:
