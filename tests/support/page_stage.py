@@ -226,6 +226,15 @@ def _away(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _spoilt(path: Path) -> Iterator[None]:
-    with _away(path):
-        path.write_bytes(b"this is no database " * 100)
+    """In place: a client that has the file open would hold on to another one for ever."""
+    head = path.read_bytes()[:100]
+    _begin_with(path, b"this is no database " * 5)
+    try:
         yield
+    finally:
+        _begin_with(path, head)
+
+
+def _begin_with(path: Path, head: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(head)
