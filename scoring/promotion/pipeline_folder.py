@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from scoring.contract.clock import from_epoch_s
+from scoring.contract.decoding import decodable
 
 SNAPSHOTS, SOURCES = "snapshots", "sources"
 _SNAPSHOT = re.compile(r"([0-9a-f]{64})\.parquet")
@@ -78,6 +79,9 @@ class _PullOf(msgspec.Struct, frozen=True):
     """What a record of a pull says of its rows."""
 
     sha256: str
+
+
+decodable(_PullOf)
 
 
 def pulls_in(folder: Path, model: str) -> list[Item]:

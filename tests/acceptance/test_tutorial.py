@@ -105,7 +105,9 @@ def reader(tmp_path: Path, sample: str) -> Iterator[Reader]:
     (tmp_path / "Makefile").write_text(f"%:\n\t@$(MAKE) -C {PROJECT} $@\n")
     names = ("KAFKA", "KAFKA_CONTROLLER", "AIRFLOW", "MLFLOW")
     ports = {f"BATON_{name}_PORT": str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
-    plain = {name: value for name, value in os.environ.items() if not name.startswith(("BATON_", "AIRFLOW", "MLFLOW"))}
+    # What `make test` hands on to its own children is nobody's here.
+    foreign = ("BATON_", "AIRFLOW", "MLFLOW", "MAKE", "MFLAGS", "ARGS")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     own = {
         "BATON_STATE_DIR": str(tmp_path / "var"),
         "BATON_MODELS_DIR": str(tmp_path / "models"),

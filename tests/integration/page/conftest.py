@@ -25,14 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings(*_WARNINGS))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageStage]:
     with page_stage(tmp_path_factory.mktemp("page")) as opened:
         yield opened
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Ends with its module: while Playwright runs, no other test may run an event loop of its own."""
     found = shutil.which("chromium")
     if found is None:
         pytest.fail(f"no Chromium; install it with `{INSTALL}`")

@@ -53,7 +53,8 @@ def test_everything_that_the_pipeline_leaves_is_found_and_a_promoted_snapshot_su
     planned = plan([name], store, POLICY, later)
     assert planned.problems == ()
     assert {item.name for item in planned.items if item.what is What.SNAPSHOT} == {unused.sha256}
-    assert len([item for item in planned.items if item.what is What.RUN]) == 2
+    # The two older runs, and the candidate that the first one trained, kept to be found again.
+    assert len([item for item in planned.items if item.what is What.RUN]) == 3
     assert carry_out(planned, store).problems == ()
     assert Path(first.snapshot.path).exists()
     assert Path(kept.path).exists()
@@ -81,7 +82,7 @@ def test_a_run_whose_folders_were_pruned_is_simply_repeated(parcels: Relay) -> N
     store, name = store_of(parcels), parcels.definition.name
     later = datetime.now(UTC) + timedelta(days=60)
     done = carry_out(plan([name], store, POLICY, later, [What.RUN]), store)
-    assert len(done.items) == 1
+    assert len(done.items) == 3  # a run, and what each of the two had trained, kept to be found again
     assert not Path(first.trained.folder if first.trained else "").exists()
     again = parcels.run(parcels.request(deliveries.START, APRIL))
     assert again.snapshot.sha256 == first.snapshot.sha256

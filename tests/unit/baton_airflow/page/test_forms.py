@@ -27,6 +27,7 @@ def test_every_field_of_the_dag_but_force_has_its_kind_and_bounds(params: dict[s
         "window": "text",
         "end": "moment",
         "dry_run": "check",
+        "refresh": "check",
         "parameter_alpha": "number",
         "parameter_max_iter": "number",
         "parameter_solver": "choice",
@@ -53,12 +54,13 @@ def test_a_post_becomes_the_runs_parameters_without_what_was_left_empty(params: 
     assert conf_of(params, posted) == {
         "window": "30 days",
         "dry_run": True,
+        "refresh": False,
         "parameter_alpha": 0.5,
         "parameter_max_iter": 3,
         "parameter_solver": "svd",
         "reason": "drift seen",
     }
-    assert conf_of(params, {"reason": "r"}) == {"dry_run": False, "reason": "r"}
+    assert conf_of(params, {"reason": "r"}) == {"dry_run": False, "refresh": False, "reason": "r"}
 
 
 def test_all_fields_that_cannot_be_read_are_told_at_once(params: dict[str, Any]) -> None:
