@@ -166,7 +166,10 @@ def test_every_command_of_ours_and_of_mlflow_exists(services: dict[str, Any]) ->
         while isinstance(found, click.Group):
             found = found.get_command(click.Context(found), rest.pop(0))
         assert found is not None
-        assert found.make_parser(click.Context(found, help_option_names=["-h", "--help"])).parse_args(list(rest))[1] == []
+        context = click.Context(
+            found, help_option_names=["-h", "--help"]
+        )  # a command keeps those it is first asked for
+        assert found.make_parser(context).parse_args(list(rest))[1] == []
     (mlflow,) = [command for command in ours if command[0] == "mlflow"]
     program = str(Path(sys.executable).with_name("mlflow"))
     told = subprocess.run([program, mlflow[1], "--help"], capture_output=True, text=True, check=True, timeout=100)
