@@ -75,6 +75,7 @@ def test_a_run_that_fails_has_covered_its_requests_and_is_told_with_its_reason(w
     assert waking.stage.decided(waking.model, run.run_id) == []
 
 
+@pytest.mark.faults
 def test_a_triggerer_and_a_task_that_are_killed_lose_no_request_and_promote_nothing_by_half(waking: Waking) -> None:
     assert kill_round(waking, TRIGGERER, after_s=0.0)["runs"] >= 1
     assert kill_round(waking, TASK, after_s=12.0)["runs"] >= 1

@@ -145,7 +145,7 @@ def promote_first() -> None:
 @pytest.mark.parametrize(
     ("first", "last", "months"),
     [
-        pytest.param("2013-04-01", "2013-05-01", 2, marks=pytest.mark.timeout(900)),
+        pytest.param("2013-04-01", "2013-05-01", 2, marks=[pytest.mark.faults, pytest.mark.timeout(900)]),
         pytest.param("2013-02-01", "2013-12-01", 11, marks=[pytest.mark.faults, pytest.mark.timeout(5_000)]),
     ],
     ids=["two months", "eleven months"],
