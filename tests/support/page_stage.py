@@ -156,7 +156,7 @@ def _settings(folder: Path, bootstrap: str, keys: Path) -> Settings:
 
 @contextmanager
 def _worker(stage: PageStage) -> Iterator[None]:
-    """One real worker of the model."""
+    """One real worker of the model, supervised: one that its broker has fenced ends, and another follows."""
     environment = {
         **stage.airflow.environment,
         "BATON_CACHE_DIR": str(stage.folder / "cache"),
@@ -164,7 +164,11 @@ def _worker(stage: PageStage) -> Iterator[None]:
     }
     with (stage.folder / "worker.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "scoring", "worker"], env=environment, stdout=log, stderr=log, cwd=PROJECT
+            [sys.executable, "-m", "scoring", "worker", "--processes", "1"],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            cwd=PROJECT,
         )
         try:
             yield

@@ -7,7 +7,8 @@
 ``source``    something that is read in the background, for a bounded time, and kept for a moment
 ``reading``   what is read: ledger, registry, workers, dead letters
 ``listening`` the thread that follows the workers while somebody looks
-``overview``, ``model_view``, ``forms``  what is shown: plain values from what was read, without I/O
-``plots``     small pictures as SVG
+``view``      what is shown: plain values from what was read, without I/O
+``candidates``, ``forms``, ``serving``  parts of the view
+``gauge``     a gate's number against its limit, as SVG
 ``acting``    promote and roll back, by the code of the commands
 """

@@ -5,7 +5,6 @@ from datetime import datetime
 
 import msgspec
 
-from baton_airflow.page.plots import Quality
 from baton_airflow.page.reading import Kept
 from scoring.console import standing_of
 from scoring.promotion.entry import LedgerEntry
@@ -14,7 +13,6 @@ from scoring.registry.port import RunInfo, VersionInfo
 # The tag of a version that names its MLflow run; the module that defines it imports MLflow.
 RUN_TAG = "baton.mlflow_run"
 _GATE = "baton.gate."
-_BASELINES = ("champion_", "trivial_")
 REFUSED, CANDIDATE = "refused", "candidate"
 
 
@@ -53,18 +51,6 @@ def candidates_of(kept: Kept, entries: Sequence[LedgerEntry]) -> tuple[Candidate
 def promotable(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Those that were registered and never promoted."""
     return tuple(each for each in candidates if each.version is not None and not _decided(each))
-
-
-def qualities(runs: Sequence[RunInfo]) -> dict[str, list[Quality]]:
-    """The measurements of each metric that decides whether a candidate is better, oldest first."""
-    found: dict[str, list[Quality]] = {}
-    for run in reversed(runs):
-        for name, value in run.metrics.items():
-            if f"{name}_gain" in run.metrics:
-                baselines = [run.metrics[kind + name] for kind in _BASELINES if kind + name in run.metrics]
-                refused = run.tags.get("baton.outcome") == REFUSED
-                found.setdefault(name, []).append(Quality(value, baselines[0] if baselines else None, refused))
-    return found
 
 
 def _decided(candidate: Candidate) -> bool:

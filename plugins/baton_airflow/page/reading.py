@@ -17,7 +17,8 @@ from scoring.registry.open import open_registry
 from scoring.registry.port import RunInfo, VersionInfo
 from scoring.settings import Settings, read_settings
 
-RUNS = 30
+# A year of weekly retrains.
+RUNS = 60
 # As many of the newest dead letters of each partition are looked at.
 LETTERS = 50
 _LETTERS_WITHIN_S = 2.5

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 
 from baton_airflow.page.airflow import APPROVE_TASK
-from baton_airflow.page.candidates import Candidate, candidates_of, promotable, qualities
+from baton_airflow.page.candidates import Candidate, candidates_of, promotable
 from baton_airflow.page.forms import Field, fields_of
+from baton_airflow.page.gauge import gauge
 from baton_airflow.page.listening import Crew
-from baton_airflow.page.plots import gauge, quality
 from baton_airflow.page.reading import History, Kept, Letters
 from baton_airflow.page.serving import Arrival, Health, Stream, arrivals, health, stream
 from baton_airflow.page.source import Seen
@@ -19,10 +19,15 @@ from scoring.contract.verdict import Verdict
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.rules import previous_champion, rolled_back
 from scoring.worker.fleet import Row
+from training.quality.drawing import curve
+from training.quality.intervals import intervals, metrics_in
 
 Json = Any
-MAXIMUM_PLOTS = 2
+# The metrics that the gates compare come first.
+MAXIMUM_CURVES = 2
 MAXIMUM_CANDIDATES = 20
+# Of a curve: its text stays readable on a phone.
+_WIDTH, _HEIGHT = 480, 220
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -101,6 +106,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
         head: the ledger's newest entry.
         back: the entry whose version a rollback goes to.
         earlier: versions that were champion before, newest first.
+        curves: quality by interval, as SVG.
         approvers: who alone may approve; None where nobody is asked, empty for all who have the right.
     """
 
@@ -111,7 +117,7 @@ class ModelView(msgspec.Struct, frozen=True, kw_only=True):
     blind: tuple[Blind, ...]
     head: LedgerEntry | None
     gates: tuple[Gate, ...]
-    plots: tuple[str, ...]
+    curves: tuple[str, ...]
     timeline: tuple[Step, ...]
     candidates: tuple[Candidate, ...]
     promotable: tuple[Candidate, ...]
@@ -163,7 +169,7 @@ def model_view(read: Read) -> ModelView:
         blind=tuple(_blind(read)),
         head=head,
         gates=tuple(Gate(verdict, gauge(verdict)) for verdict in (head.evidence if head else ())),
-        plots=_plots(kept),
+        curves=_curves(read.model, kept),
         timeline=_timeline(entries),
         candidates=found[:MAXIMUM_CANDIDATES],
         promotable=promotable(found),
@@ -216,10 +222,11 @@ def _blind(read: Read) -> Iterator[Blind]:
         yield Blind("Airflow", read.airflow_problem)
 
 
-def _plots(kept: Kept | None) -> tuple[str, ...]:
-    found = qualities(kept.runs or ()) if kept else {}
-    pictures = (quality(metric, runs[-12:]) for metric, runs in sorted(found.items()))
-    return tuple(picture for picture in pictures if picture)[:MAXIMUM_PLOTS]
+def _curves(model: str, kept: Kept | None) -> tuple[str, ...]:
+    """Quality by interval, as ``baton quality`` draws it; none where the registry keeps no runs."""
+    runs = kept.runs or () if kept else ()
+    drawn = (curve(model, *intervals(runs, metric), _WIDTH, _HEIGHT) for metric in metrics_in(runs)[:MAXIMUM_CURVES])
+    return tuple(each for each in drawn if each)
 
 
 def _timeline(entries: Sequence[LedgerEntry]) -> tuple[Step, ...]:

@@ -14,7 +14,7 @@ _STYLE = Path(__file__).with_name("page.css")
 _DATES = 6
 
 
-def curve(model: str, metric: str, found: Sequence[Interval]) -> str:
+def curve(model: str, metric: str, found: Sequence[Interval], width: int = 680, height: int = 300) -> str:
     """The SVG: each holdout's value with its interval, and the baseline's; empty where nothing was evaluated."""
     points = [(each, (_middle(each), each.value)) for each in found if each.value is not None]
     shown = [each for each, _ in points]
@@ -24,7 +24,7 @@ def curve(model: str, metric: str, found: Sequence[Interval]) -> str:
     bounds = [v for each in shown for v in (each.value, each.low, each.high, each.baseline) if v is not None]
     margin = 0.08 * (max(bounds) - min(bounds) or 1.0)
     heights = (min(bounds) - margin, max(bounds) + margin)
-    plot = Plot((begin, end), heights, f"{metric} of {model} by interval", width=680, height=300, top=20)
+    plot = Plot((begin, end), heights, f"{metric} of {model} by interval", width=width, height=height, top=20)
     for each in shown:
         if each.low is not None and each.high is not None:
             plot.bar(each.start.timestamp(), each.end.timestamp(), each.low, each.high, "range")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from baton_airflow.page import words
-from baton_airflow.page.plots import Quality, gauge, quality
+from baton_airflow.page.gauge import gauge
 from scoring.contract.verdict import Judgement, Verdict
 
 # Our own pictures: nobody else's XML is read.
@@ -36,13 +36,6 @@ def test_names_in_a_picture_are_text() -> None:
     drawn = gauge(verdict(1.0, 2.0, gate='"><script>alert(1)</script>'))
     assert "<script>" not in drawn
     assert parsed(drawn).attrib["role"] == "img"
-
-
-def test_the_quality_of_two_candidates_is_a_picture_and_of_one_none() -> None:
-    assert quality("auc", [Quality(0.6, None, refused=False)]) == ""
-    drawn = parsed(quality("auc", [Quality(0.6, 0.5, refused=False), Quality(0.4, 0.6, refused=True)]))
-    assert len([dot for dot in drawn.findall("circle") if dot.attrib["class"] == "refused"]) == 1
-    assert drawn.attrib["aria-label"].startswith("auc of the last 2 candidates")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
+from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
-from baton_airflow.page.candidates import candidates_of, promotable, qualities
+from baton_airflow.page.candidates import candidates_of, promotable
 from baton_airflow.page.listening import Crew
 from baton_airflow.page.reading import Kept, Letters
 from baton_airflow.page.serving import arrivals, health, stream
@@ -19,6 +21,8 @@ from scoring.registry.port import RunInfo, VersionInfo
 from scoring.worker.fleet import Row
 from tests.support.decisions import JANUARY, history
 
+# Our own pictures: nobody else's XML is read.
+parsed = ET.fromstring
 NOW = JANUARY + timedelta(days=3)
 DAG = {"dag_id": "train_small", "description": "Small things", "is_paused": False, "params": {}}
 
@@ -57,6 +61,17 @@ def run(number: int, outcome: str = "accepted", **tags: str) -> RunInfo:
         metrics={"auc": 0.6 + number / 100, "champion_auc": 0.6, "auc_gain": 0.1, "rows": 5.0, "champion_rows": 5.0},
         tags={"baton.outcome": outcome, "baton.sentence": f"{outcome} {number}", "baton.actor": "ada", **tags},
     )
+
+
+def evaluated(number: int, *, month: int, outcome: str = "accepted") -> RunInfo:
+    """A run that held out the month before ``month`` of 2025."""
+    params = {
+        "data_start": "2024-01-01T00:00:00Z",
+        "data_end": f"2025-{month:02d}-01T00:00:00Z",
+        "holdout_start": f"2025-{month - 1:02d}-01T00:00:00Z",
+    }
+    metrics = {"auc": 0.6, "auc_low": 0.55, "auc_high": 0.65, "auc_gain": 0.1, "champion_auc": 0.5}
+    return msgspec.structs.replace(run(number, outcome), params=params, metrics=metrics)
 
 
 def version(number: int, run_number: int | None = None, **tags: str) -> VersionInfo:
@@ -193,13 +208,17 @@ def test_a_registry_that_keeps_no_runs_still_has_candidates() -> None:
     assert [(each.version, each.standing) for each in found] == [("2", "candidate"), ("1", "champion")]
 
 
-def test_only_what_decides_whether_a_candidate_is_better_is_drawn_oldest_first() -> None:
-    found = qualities([run(2, "refused"), run(1)])
-    assert set(found) == {"auc"}
-    assert [(each.value, each.baseline, each.refused) for each in found["auc"]] == [
-        (0.61, 0.6, False),
-        (0.62, 0.6, True),
-    ]
+def test_quality_is_drawn_by_interval_and_a_refused_run_is_marked() -> None:
+    kept = Kept((), (evaluated(3, month=3, outcome="refused"), evaluated(2, month=2), evaluated(1, month=2)))
+    (drawn,) = model_view(read("promote 1", registry=Seen(kept, NOW))).curves
+    picture = parsed(drawn)
+    assert picture.attrib["aria-label"] == "auc of small by interval"
+    assert [dot.attrib["class"] for dot in picture.findall("circle")] == ["first", "bad"]
+
+
+def test_without_runs_there_is_no_curve() -> None:
+    assert model_view(read("promote 1", registry=Seen(Kept((version(1),), None), NOW))).curves == ()
+    assert model_view(read("promote 1", registry=Seen(Kept((), (run(1),)), NOW))).curves == ()
 
 
 # --- the whole ----------------------------------------------------------------------------------------------------
