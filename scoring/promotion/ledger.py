@@ -11,9 +11,10 @@ from scoring.contract.decoding import decodable
 from scoring.contract.errors import DecisionRefused
 from scoring.contract.notice import Kind
 from scoring.contract.verdict import Verdict
-from scoring.promotion.database import database_now, deciding, open_engine, reading, require_file
+from scoring.database.connection import Database, database_now
+from scoring.database.migrations import migrate, require_current
+from scoring.promotion.database import MIGRATIONS, open_database
 from scoring.promotion.entry import Interval, LedgerEntry, Proposal
-from scoring.promotion.migrate import migrate, require_current
 from scoring.promotion.rules import LostRace, check
 from scoring.promotion.tables import entries, identity
 
@@ -21,14 +22,14 @@ decodable(tuple[Verdict, ...])
 
 
 class Ledger:
-    """Reads and writes the ledger through an engine (see ``Ledger.open``).
+    """Reads and writes the ledger in its database (see ``Ledger.open``).
 
     Every method raises Unavailable when the database cannot be reached, and ConfigurationError when the ledger is not
     there: failing to read is an error, never an empty ledger (protocol A.5).
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._identity: UUID | None = None
 
     @classmethod
@@ -38,45 +39,45 @@ class Ledger:
         Args:
             migrating: make or upgrade its tables where needed; otherwise their absence is an error.
         """
-        engine = open_engine(url)
+        database = open_database(url)
         if migrating:
-            migrate(engine)
+            migrate(database, MIGRATIONS)
         else:
-            require_file(engine)
-            require_current(engine)
-        return cls(engine)
+            database.require_file()
+            require_current(database, MIGRATIONS)
+        return cls(database)
 
     def identity(self) -> UUID:
         """The UUID that this ledger has had since it was made; notices carry it (protocol A.8)."""
         if self._identity is None:
-            with reading(self._engine) as connection:
+            with self._database.reading() as connection:
                 self._identity = UUID(connection.execute(sa.select(identity.c.ledger)).scalar_one())
         return self._identity
 
     def models(self) -> list[str]:
         """The models that have an entry, sorted."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             found = connection.execute(sa.select(entries.c.model).distinct().order_by(entries.c.model))
             return list(found.scalars())
 
     def head(self, model: str) -> LedgerEntry | None:
         """The newest entry of ``model``, or None."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _first(connection, _of(model).order_by(entries.c.sequence.desc()).limit(1))
 
     def entries(self, model: str) -> list[LedgerEntry]:
         """All entries of ``model`` in the order of their sequence."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _all(connection, model)
 
     def entry(self, model: str, sequence: int) -> LedgerEntry | None:
         """The entry with that sequence, or None."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _first(connection, _of(model).where(entries.c.sequence == sequence))
 
     def made_by(self, model: str, run_id: str, candidate_id: str) -> LedgerEntry | None:
         """The entry that a run made for a candidate, or None; a retry asks for it first (protocol A.3)."""
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _made_by(connection, model, run_id, candidate_id)
 
     def as_of(self, model: str, event_time: datetime) -> LedgerEntry | None:
@@ -99,7 +100,7 @@ class Ledger:
             DecisionRefused: a rule forbids it; the message says which.
         """
         try:
-            with deciding(self._engine) as connection:
+            with self._database.writing() as connection:
                 return self._decide(connection, proposal)
         except sa.exc.IntegrityError as error:
             # The unique key found a decision that was not there when this transaction read.
@@ -111,7 +112,7 @@ class Ledger:
         Raises:
             DecisionRefused: ``decide`` would refuse it.
         """
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             past = _all(connection, proposal.model)
         if _made(past, proposal) is None:
             check(past, proposal)
@@ -134,7 +135,7 @@ class Ledger:
         raise LostRace(proposal, self.head(proposal.model)) from error
 
     def _newest_where(self, model: str, condition: sa.ColumnElement[bool]) -> LedgerEntry | None:
-        with reading(self._engine) as connection:
+        with self._database.reading() as connection:
             return _first(connection, _of(model).where(condition).order_by(entries.c.sequence.desc()).limit(1))
 
 

@@ -1,14 +1,9 @@
 """The ledger's tables. The migrations make them; these definitions are what the queries are built from."""
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     ForeignKeyConstraint,
     Integer,
     MetaData,
@@ -18,48 +13,14 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from scoring.database.types import UtcDateTime
 
 # The newest revision in migrations/versions; a ledger at any other is migrated or refused.
 REVISION = "0001"
 VERSION_TABLE = "baton_alembic_version"
-_SQLITE_WIDTH = len("2013-04-01T00:00:00.000000Z")
 
 metadata = MetaData()
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Aware datetimes, in and out in UTC, to the microsecond.
-
-    PostgreSQL keeps them as ``timestamptz``; SQLite, which has no time type, as RFC 3339 of a fixed width, whose order
-    as text is their order in time.
-    """
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Text on SQLite, ``timestamptz`` elsewhere."""
-        kept_as: TypeEngine[Any] = String(_SQLITE_WIDTH) if dialect.name == "sqlite" else DateTime(timezone=True)
-        return dialect.type_descriptor(kept_as)
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """The value for the database; a naive one is a mistake of the caller."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value.isoformat()} has no time zone; the ledger takes aware datetimes only")
-        utc = value.astimezone(UTC)
-        if dialect.name != "sqlite":
-            return utc
-        return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """The aware datetime in UTC."""
-        if value is None:
-            return None
-        found = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return found.astimezone(UTC)
 
 
 identity = Table(

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from scoring.contract.errors import ConfigurationError, DecisionRefused, Unavailable
 from scoring.contract.notice import Kind
 from scoring.contract.verdict import Judgement, Verdict
-from scoring.promotion.database import open_engine
+from scoring.promotion.database import open_database
 from scoring.promotion.ledger import Ledger
 from scoring.promotion.rules import LostRace, RolledBack
 from scoring.promotion.tables import REVISION, VERSION_TABLE, metadata
@@ -153,7 +153,7 @@ def test_migrating_again_changes_nothing(ledger: Ledger, ledger_url: str) -> Non
 
 
 def test_the_ledger_lives_beside_another_applications_migrations(ledger_url: str) -> None:
-    engine = open_engine(ledger_url)
+    engine = open_database(ledger_url).engine
     with engine.begin() as connection:
         connection.execute(sa.text("create table alembic_version (version_num varchar(32))"))
         connection.execute(sa.text("insert into alembic_version values ('somebody-elses')"))
@@ -166,7 +166,7 @@ def test_the_ledger_lives_beside_another_applications_migrations(ledger_url: str
 
 
 def test_a_ledger_of_a_newer_version_is_refused_not_touched(ledger: Ledger, ledger_url: str) -> None:
-    with open_engine(ledger_url).begin() as connection:
+    with open_database(ledger_url).engine.begin() as connection:
         connection.execute(sa.text(f"update {VERSION_TABLE} set version_num = '9999'"))
     for migrating in (True, False):
         with pytest.raises(ConfigurationError, match="9999"):
@@ -174,11 +174,11 @@ def test_a_ledger_of_a_newer_version_is_refused_not_touched(ledger: Ledger, ledg
 
 
 def test_a_database_without_a_ledger_is_an_error_and_never_an_empty_ledger(ledger_url: str) -> None:
-    engine = open_engine(ledger_url)
-    with engine.begin() as connection:
+    database = open_database(ledger_url)
+    with database.engine.begin() as connection:
         connection.execute(sa.text("create table unrelated (a integer)"))
     with pytest.raises(ConfigurationError, match="baton ledger migrate"):
-        Ledger(engine).head("small")
+        Ledger(database).head("small")
     with pytest.raises(ConfigurationError, match="baton ledger migrate"):
         Ledger.open(ledger_url, migrating=False)
 
@@ -192,7 +192,7 @@ def test_the_database_itself_keeps_the_sequence_unbroken(ledger: Ledger, ledger_
         "evidence, interval_start, interval_end, decided_at, effective_from, forced from ledger_entries"
     )
     for sequence, parent in ((3, 2), (3, 1), (1, "null"), (5, 4)):
-        with pytest.raises(sa.exc.IntegrityError), open_engine(ledger_url).begin() as connection:
+        with pytest.raises(sa.exc.IntegrityError), open_database(ledger_url).engine.begin() as connection:
             connection.execute(sa.text(copy.format(sequence=sequence, parent=parent)))
 
 
@@ -209,7 +209,7 @@ def test_without_the_unique_key_two_decisions_take_one_sequence(make_postgres_da
     """The planted bug: the check in the program alone is no compare-and-set (protocol A.2)."""
     url = make_postgres_database()
     Ledger.open(url)
-    with open_engine(url).begin() as connection:
+    with open_database(url).engine.begin() as connection:
         connection.execute(sa.text("alter table ledger_entries drop constraint ledger_entries_parent"))
         connection.execute(sa.text("alter table ledger_entries drop constraint ledger_entries_one_per_sequence"))
     at_once("promote", url, PROCESSES, str(ROUNDS))
@@ -251,7 +251,7 @@ def test_the_migrations_make_the_tables_that_the_queries_are_built_from(ledger: 
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    with open_engine(ledger_url).connect() as connection:
+    with open_database(ledger_url).engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": False})
         assert compare_metadata(context, metadata) == []
     scripts = ScriptDirectory(str(files("scoring.promotion") / "migrations"))

@@ -14,7 +14,7 @@ from scoring.cli import group
 from scoring.contract.clock import rfc3339
 from scoring.contract.notice import Kind
 from scoring.contract.verdict import Judgement, Verdict
-from scoring.promotion.database import open_engine
+from scoring.promotion.database import open_database
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
 from scoring.promotion.tables import entries as table
@@ -37,7 +37,7 @@ def history(ledger: Ledger, ledger_url: str) -> list[LedgerEntry]:
         )
         ledger.decide(msgspec.structs.replace(made, actor=f"actor-{place}", forced=kind == "promote"))
     # The database's clock decides; a test cannot wait for days.
-    engine = open_engine(ledger_url)
+    engine = open_database(ledger_url).engine
     with engine.begin() as connection:
         for place, days in enumerate(EFFECTIVE_DAYS):
             decided = JANUARY + timedelta(days=place, microseconds=place)

@@ -16,7 +16,7 @@ from scoring.contract import acknowledgement, envelope, heartbeat, notice
 from scoring.contract.errors import EnvelopeRejected, Rejection
 from scoring.contract.heartbeat import State
 from scoring.promotion import decide, ledger, notices, observer, publisher, repair, rules
-from scoring.promotion.database import open_engine
+from scoring.promotion.database import open_database
 from scoring.promotion.entry import LedgerEntry, Proposal
 from scoring.promotion.notices import NoticeState
 from scoring.scorer import bundle
@@ -108,10 +108,10 @@ def _no_compare_and_set() -> None:
 def _no_unique_key() -> None:
     migrated = found(ledger, "migrate")
 
-    def migrate(engine: Any) -> str | None:
-        before: str | None = migrated(engine)
-        if engine.dialect.name == "postgresql" and before is None:
-            with engine.begin() as connection:
+    def migrate(database: Any, migrations: Any) -> str | None:
+        before: str | None = migrated(database, migrations)
+        if database.engine.dialect.name == "postgresql" and before is None:
+            with database.engine.begin() as connection:
                 for name in ("parent", "one_per_sequence"):
                     connection.execute(text(f"alter table ledger_entries drop constraint ledger_entries_{name}"))
         return before
@@ -193,7 +193,7 @@ def _a_ledger_that_cannot_be_read_is_empty() -> None:
         try:
             return opened(cls, url, **named)
         except Exception:
-            return cls(open_engine("sqlite://"))
+            return cls(open_database("sqlite://"))
 
     put(ledger.Ledger, "head", head)
     put(ledger.Ledger, "open", classmethod(opens))

@@ -5,7 +5,7 @@ import uuid
 import sqlalchemy as sa
 from alembic import op
 
-from scoring.promotion.tables import UtcDateTime
+from scoring.database.types import UtcDateTime
 
 revision = "0001"
 down_revision = None
