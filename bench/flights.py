@@ -24,13 +24,13 @@ import pandas as pd
 from scoring.contract.encoder import Column
 from scoring.contract.golden import encode_golden
 from scoring.contract.manifest import FORMAT, GOLDEN_FILE, MODEL_FILE, Manifest, Snapshot, Task, Topics
+from scoring.contract.message import encode_message
 from scoring.scorer.bundle import write_bundle
 from scoring.scorer.compiled import CompiledModel
 from training import feature, field
 from training.compile import compile_model, predict
 from training.definition import Estimator, Gates, Label, ModelDefinition, Source
 from training.golden import golden_rows
-from training.messages import encode_message
 from training.train import fit
 
 WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")

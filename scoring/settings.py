@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL of the database that holds the ledger."""
     registry_uri: str | None = None
     """MLflow tracking URI of the registry, or file:///… for a folder of bundles."""
+    predictions_url: str | None = None
+    """SQLAlchemy URL of the database that holds predictions and backfills."""
     cache_dir: Path | None = None
     """Where a worker keeps bundles (the 16 used last, and those live here) and its memory; it must survive restarts."""
     snapshot_dir: Path | None = None
@@ -177,6 +179,10 @@ class Settings(BaseSettings):
     def need_registry_uri(self) -> str:
         """Address of the registry, or ConfigurationError."""
         return self._need("registry_uri", self.registry_uri)
+
+    def need_predictions_url(self) -> str:
+        """SQLAlchemy URL of the predictions' database, or ConfigurationError."""
+        return self._need("predictions_url", self.predictions_url)
 
     def need_cache_dir(self) -> Path:
         """The worker's cache directory, or ConfigurationError."""

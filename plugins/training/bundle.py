@@ -83,6 +83,7 @@ def _manifest(
             training_rows=trained.refit_rows or trained.training_rows,
             holdout_rows=trained.holdout_rows,
             refitted_on_holdout=trained.refit_folder is not None,
+            known_by=min(request.labels_known_by, snapshot.end + definition.label.known_after),
         ),
         estimator=candidate.estimator,
         metrics=evaluated.metrics,

@@ -9,7 +9,7 @@ import numpy as np
 from scoring.contract.encoder import Columns, Floats
 from scoring.contract.features import FeatureSchema, FieldType, FrozenLookup
 from scoring.contract.golden import GoldenRow, Score, Value
-from training.messages import encode_message
+from scoring.contract.message import encode_message
 from training.rows import missing
 
 ROWS = 64

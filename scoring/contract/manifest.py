@@ -1,6 +1,7 @@
 """The manifest: the bundle's JSON, from which everything else in the bundle is checked and run."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 from typing import Annotated
@@ -99,7 +100,11 @@ class File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The training data: ``[start, end)`` of event time, of which ``[holdout_start, end)`` was held out."""
+    """The training data: ``[start, end)`` of event time, of which ``[holdout_start, end)`` was held out.
+
+    Attributes:
+        known_by: no label that became known later had a part in it; None in bundles from before this was kept.
+    """
 
     sha256: Digest
     start: Moment
@@ -108,6 +113,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     training_rows: int
     holdout_rows: int
     refitted_on_holdout: bool = False
+    known_by: Moment | None = None
+
+    @property
+    def seen_until(self) -> datetime:
+        """Of what happened before this moment the model may know something, by an event or by a label."""
+        return self.end if self.known_by is None else max(self.end, self.known_by)
 
 
 class Topics(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from scoring.sources.api import ApiReader
 from scoring.sources.clock import REAL, Clock
 from scoring.sources.files import FilesReader
 from scoring.sources.port import Pull, Reader
-from scoring.sources.sql import SqlReader, stream_rows
+from scoring.sources.sql import SqlReader, count_rows, stream_rows
 
 
 class Sources:
@@ -51,6 +51,14 @@ class Sources:
         columns = self.read(pull)
         for place in _in_order(pull, columns):
             yield {name: column[place] for name, column in columns.items()}
+
+    def count(self, pull: Pull) -> int | None:
+        """How many rows ``read`` would bring; None where only reading tells.
+
+        Raises:
+            Unavailable, ConfigurationError: as ``Reader.read``.
+        """
+        return count_rows(self._engines, pull) if pull.source.origin is None else None
 
     def _reader(self, pull: Pull) -> Reader:
         match pull.source.origin:

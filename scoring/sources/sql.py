@@ -43,6 +43,18 @@ def read_columns(engines: Engines, pull: Pull) -> dict[str, Column]:
     return {field: as_column(kind, column) for (field, kind), column in zip(pull.fields.items(), values, strict=True)}
 
 
+def count_rows(engines: Engines, pull: Pull) -> int:
+    """How many rows ``read_columns`` would read.
+
+    Raises:
+        Unavailable, ConfigurationError: as ``read_columns``.
+    """
+    query = sa.select(sa.func.count()).select_from(_query(pull).subquery())
+    with reading(engines.get(pull.source.connection), pull.what) as connection:
+        _limit_statements(connection, pull.source.timeout_s)
+        return int(connection.execute(query).scalar_one())
+
+
 def stream_rows(engines: Engines, pull: Pull) -> Iterator[dict[str, Any]]:
     """The same rows one by one in the order of their time, each a value by field; times as seconds since 1970.
 

@@ -110,6 +110,8 @@ def make_bundle(
     schema: FeatureSchema | None = None,
     golden_error: float = 0.0,
     filler: str = "",
+    sources: tuple[Source, ...] | None = None,
+    snapshot: Snapshot | None = None,
     frozen: Mapping[str, bytes] = MappingProxyType({}),
 ) -> str:
     """Write the bundle whose predictions are ``score_of(version, …)``; returns the manifest's digest.
@@ -126,9 +128,10 @@ def make_bundle(
         schema=used,
         output=Output(task=Task.REGRESSION, threshold=version + 0.5, exact=True),
         topics=topics or Topics.of(model),
-        sources=(Source(connection="warehouse", table="records", columns=(("id", "id"),)),),
+        sources=sources or (Source(connection="warehouse", table="records", columns=(("id", "id"),)),),
         pass_through=("id", "color"),
-        snapshot=Snapshot(
+        snapshot=snapshot
+        or Snapshot(
             sha256="0" * 64,
             start=MOMENT,
             end=MOMENT,

@@ -9,6 +9,7 @@ import numpy as np
 
 from scoring.contract.encoder import Column, Floats
 from scoring.contract.features import FrozenLookup
+from scoring.contract.message import encode_message
 from scoring.lookups.sql import SqlLookups
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.decode import Decoded, Failure
@@ -19,7 +20,6 @@ from training.check.findings import Finding, Level, Section
 from training.check.rehearsal import Rehearsed
 from training.definition import ModelDefinition
 from training.evaluate import compare, read_holdout
-from training.messages import encode_message
 
 RECORDS = 2_000
 Columns = Mapping[str, Column]

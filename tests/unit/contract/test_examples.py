@@ -172,6 +172,7 @@ MANIFEST = Manifest(
         holdout_start=datetime(2026, 3, 15, tzinfo=UTC),
         training_rows=60_000,
         holdout_rows=13_000,
+        known_by=datetime(2026, 4, 1, 6, 0, tzinfo=UTC),
     ),
     estimator="HistGradientBoostingClassifier(max_iter=100)",
     metrics={"auc": 0.671, "base_rate": 0.233},

@@ -7,11 +7,11 @@ import pytest
 
 from scoring.contract.encoder import Column, Floats
 from scoring.contract.golden import GoldenRow
+from scoring.contract.message import encode_message
 from scoring.scorer.decode import Decoder
 from tests.support.training import definition
 from training import field
 from training.golden import ROWS, ROWS_WITH_GAPS, golden_rows
-from training.messages import encode_message
 
 FIELDS = [
     field.string("id", required=True),

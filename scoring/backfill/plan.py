@@ -1,0 +1,94 @@
+"""The plan of a backfill: which version scores which events, and the chunks in which it is done. Pure functions."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+import msgspec
+
+from scoring.backfill.asked import Asked
+from scoring.backfill.lookahead import Span
+from scoring.contract.clock import EPOCH, from_epoch_s
+from scoring.contract.decoding import decodable
+
+
+class Offsets(msgspec.Struct, frozen=True, kw_only=True):
+    """Offsets ``[first, end)`` of a partition."""
+
+    partition: int
+    first: int
+    end: int
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read, scored and kept in one go.
+
+    Attributes:
+        number: its place in the plan; the order of the output.
+        start, end: event times ``[start, end)``.
+        span: the version that scores it.
+        offsets: where its records stand in the input topic; None of one that is read from the sources.
+    """
+
+    number: int
+    start: datetime
+    end: datetime
+    span: Span
+    offsets: Offsets | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that decides the output, but for the records themselves.
+
+    Attributes:
+        spans: in the order of time.
+        topic_id: of the input topic, where the records come from that; with the offsets that it had then.
+    """
+
+    asked: Asked
+    spans: tuple[Span, ...]
+    topic_id: str | None = None
+    offsets: tuple[Offsets, ...] = ()
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions that score, in the order in which they come."""
+        return tuple(dict.fromkeys(span.version for span in self.spans))
+
+    def chunks(self) -> list[Chunk]:
+        """The chunks in their order: each is of one span, and none depends on who scores it."""
+        parts = _of_topic(self) if self.topic_id is not None else _of_time(self.spans, self.asked.chunk_s)
+        return [msgspec.structs.replace(chunk, number=number) for number, chunk in enumerate(parts)]
+
+    def encode(self) -> str:
+        """The plan as JSON; equal plans are equal texts."""
+        return msgspec.json.encode(self, order="deterministic").decode()
+
+
+decodable(Plan)
+
+
+def decode_plan(text: str) -> Plan:
+    """Read a plan that ``Plan.encode`` wrote."""
+    return msgspec.json.decode(text, type=Plan)
+
+
+def _of_time(spans: Sequence[Span], chunk_s: int) -> Iterator[Chunk]:
+    """Each span, cut at the multiples of ``chunk_s`` since 1970."""
+    for span in spans:
+        start = span.start
+        while start < span.end:
+            end = min(_next_multiple(start, chunk_s), span.end)
+            yield Chunk(number=0, start=start, end=end, span=span)
+            start = end
+
+
+def _next_multiple(moment: datetime, chunk_s: int) -> datetime:
+    elapsed = moment - EPOCH
+    return from_epoch_s((elapsed.days * 86_400 + elapsed.seconds) // chunk_s * chunk_s + chunk_s)
+
+
+def _of_topic(plan: Plan) -> Iterator[Chunk]:
+    """Event times come in any order: each part of a partition is read once for each span."""
+    for offsets in plan.offsets:
+        for span in plan.spans:
+            yield Chunk(number=0, start=span.start, end=span.end, span=span, offsets=offsets)

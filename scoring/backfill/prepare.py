@@ -1,0 +1,103 @@
+"""Prepare: from what is asked to a plan, by the ledger and by what the bundles say of themselves."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from scoring.backfill import lookahead
+from scoring.backfill.asked import Asked, refused
+from scoring.backfill.bundles import Bring, Fetched, bring_by_process, fetch
+from scoring.backfill.plan import Plan
+from scoring.backfill.reigns import Reign, named, reigns
+from scoring.contract.errors import ConfigurationError
+from scoring.contract.features import FrozenLookup
+from scoring.contract.manifest import Manifest
+from scoring.promotion.ledger import Ledger
+from scoring.settings import Settings
+from scoring.sources.joined import plan as plan_pulls
+from scoring.sources.open import Sources
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan with what it needs on this host.
+
+    Attributes:
+        bundles: by version.
+        connections: the URLs that are needed, by name.
+    """
+
+    plan: Plan
+    bundles: Mapping[str, Fetched]
+    connections: Mapping[str, str]
+
+
+def prepare(asked: Asked, settings: Settings, folder: Path, bring: Bring | None = None) -> Prepared:
+    """Plan a backfill; nothing is scored or written yet, but for the bundles, into ``folder``.
+
+    Args:
+        bring: brings a bundle; None does it as a worker does.
+
+    Raises:
+        BackfillRefused: some of the period cannot be scored as asked for; every reason is listed.
+        ConfigurationError: a setting is missing; all of them are listed.
+        Unavailable: ledger or registry cannot be reached.
+    """
+    found, reasons = _reigns(asked, settings)
+    bundles = fetch(asked, found, bring or bring_by_process(settings), folder)
+    snapshots = {version: bundle.snapshot for version, bundle in bundles.items()}
+    spans = list(lookahead.spans(found, snapshots, {version: bundle.digest for version, bundle in bundles.items()}))
+    if not asked.allow_lookahead:
+        reasons += lookahead.reasons(spans, snapshots)
+    if reasons:
+        raise refused(asked, reasons)
+    connections = _connections([bundle.manifest for bundle in bundles.values()], settings)
+    return Prepared(plan=Plan(asked=asked, spans=tuple(spans)), bundles=bundles, connections=connections)
+
+
+def count(prepared: Prepared) -> int | None:
+    """How many records the sources have for it; None where only reading tells.
+
+    Raises:
+        Unavailable, ConfigurationError: a source cannot be read.
+    """
+    rows = 0
+    with Sources(prepared.connections.__getitem__) as sources:
+        for span in prepared.plan.spans:
+            manifest = prepared.bundles[span.version].manifest
+            kinds = {field.name: field.type for field in manifest.schema.fields}
+            pulls = plan_pulls(manifest.sources, kinds, manifest.schema.event_time, span.start, span.end)
+            for source, pull in zip(manifest.sources, pulls, strict=True):
+                if source.join is None:
+                    found = sources.count(pull)
+                    if found is None:
+                        return None
+                    rows += found
+    return rows
+
+
+def _reigns(asked: Asked, settings: Settings) -> tuple[list[Reign], list[str]]:
+    if asked.version is None:
+        ledger = Ledger.open(settings.need_ledger_url(), migrating=False)
+        return reigns(ledger.entries(asked.model), asked.start, asked.end)
+    known = Ledger.open(settings.ledger_url, migrating=False).entries(asked.model) if settings.ledger_url else []
+    return [named(known, asked.version, None, asked.start, asked.end)], []
+
+
+def _connections(manifests: Iterable[Manifest], settings: Settings) -> dict[str, str]:
+    found: dict[str, str] = {}
+    missing: list[str] = []
+    for name in sorted({name for manifest in manifests for name in _names(manifest)}):
+        try:
+            found[name] = settings.need_connection(name)
+        except ConfigurationError as error:
+            missing.append(str(error))
+    if missing:
+        raise ConfigurationError("\n".join(missing))
+    return found
+
+
+def _names(manifest: Manifest) -> set[str]:
+    lookups = [lookup for lookup in manifest.schema.lookups if not isinstance(lookup, FrozenLookup)]
+    names = {source.connection for source in manifest.sources} | {lookup.connection for lookup in lookups}
+    return names - {""}

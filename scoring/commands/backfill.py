@@ -1,0 +1,328 @@
+"""``baton backfill``: score a past period with the versions that were champion then, or with one that is named."""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from scoring.backfill.asked import A_DAY_S, Asked, asked_for, name_of
+from scoring.backfill.catalog import Catalog, Listed
+from scoring.backfill.chunks import Job, Place
+from scoring.backfill.lookahead import Span
+from scoring.backfill.prepare import Prepared, count, prepare
+from scoring.backfill.run import run as run_job
+from scoring.backfill.store import Finished
+from scoring.backfill.telling import Teller
+from scoring.console import Moment, default_actor, echo_json, echo_table, json_option, new_run_id
+from scoring.contract.clock import rfc3339
+from scoring.settings import Settings, read_settings
+
+_UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": A_DAY_S}
+
+
+class Length(click.ParamType[int]):
+    """A length of time in seconds: ``90s``, ``10min``, ``6h``, ``1d``."""
+
+    name = "length"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,6})(s|min|h|d)", value)
+        if found is None:
+            self.fail(f"{value!r} is not a length of time such as 90s, 10min, 6h or 1d", param, ctx)
+        return int(found[1]) * _UNITS_S[found[2]]
+
+
+class WithDefault(click.Group):
+    """A group in which what is no command's name is a model's: ``baton backfill MODEL`` is ``… run MODEL``."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; of a model's name, the one that runs."""
+        return super().get_command(ctx, cmd_name) or super().get_command(ctx, "run")
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A model's name is the first argument of the command that runs."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            return super().resolve_command(ctx, ["run", *args])
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=WithDefault)
+def command() -> None:
+    """Score a past period as it would have been scored then; `baton backfill MODEL` is short for `baton backfill run`.
+
+    A backfill writes a table or a folder of its own. It never touches live topics, tables, the ledger or the champion.
+    """
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to.
+
+    Attributes:
+        chunks: of the plan; ``found`` of them were done before this run.
+    """
+
+    model: str
+    name: str
+    where: str
+    spans: tuple[Span, ...]
+    chunks: int
+    found: int
+    rows: int
+    failures: int
+    digest: str
+
+
+class WouldDo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run would do; ``records`` is None where only reading tells."""
+
+    model: str
+    name: str
+    where: str
+    spans: tuple[Span, ...]
+    chunks: int
+    done: int
+    records: int | None
+
+
+@command.command(
+    epilog="""Examples:
+
+\b
+  baton backfill flight_delay --from 2013-04-01T00:00:00Z --to 2013-07-01T00:00:00Z --dry-run
+  baton backfill flight_delay --from 2013-04-01T00:00:00Z --to 2013-07-01T00:00:00Z
+  baton backfill flight_delay --from 2013-04-01T00:00:00Z --to 2013-05-01T00:00:00Z --version 1 --output april/
+"""
+)
+@click.argument("model")
+@click.option("--from", "start", required=True, type=Moment(), help="Event time at which it begins; included.")
+@click.option("--to", "end", required=True, type=Moment(), help="Event time at which it ends; not included.")
+@click.option("--version", help="Score all of it with this one; by default with the champion of each event's time.")
+@click.option(
+    "--name", help="Part of the table's name; by default made of what is asked, so that asking again goes on."
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write Parquet files into this folder instead of a table.",
+)
+@click.option("--processes", type=click.IntRange(min=1), help="How many score at once; by default one for each core.")
+@click.option(
+    "--chunk", "chunk_s", default="1d", show_default=True, type=Length(), help="How much time is scored in one go."
+)
+@click.option(
+    "--allow-lookahead", is_flag=True, help="Also score with versions that may know the period; marks these rows."
+)
+@click.option("--actor", help="Who asks; by default the user and host that run the command.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would do.")
+@json_option
+def run(
+    model: str,
+    *,
+    start: datetime,
+    end: datetime,
+    version: str | None,
+    name: str | None,
+    output: Path | None,
+    processes: int | None,
+    chunk_s: int,
+    allow_lookahead: bool,
+    actor: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Score the records of MODEL with an event in the period, each with the version that was champion at its event.
+
+    The records come from the sources that the version's bundle names. What cannot be scored is a row too, with its
+    reason. A version that may know something of the period is refused: by its data, its holdout, or a label that became
+    known later. Killed or stopped, it goes on where it was when the same command is run again. Exit status 1 when it is
+    refused, or something could not be reached.
+    """
+    asked = asked_for(model, start, end, version=version, allow_lookahead=allow_lookahead, chunk_s=chunk_s)
+    settings = read_settings()
+    place = _place(asked, name_of(asked, name), output, settings)
+    with tempfile.TemporaryDirectory(prefix="baton-backfill-") as scratch:
+        prepared = prepare(asked, settings, Path(scratch))
+        if dry_run:
+            _tell_plan(place, prepared, as_json=as_json)
+        else:
+            _run(place, prepared, actor or default_actor(), processes or _cores(), as_json=as_json)
+
+
+def _place(asked: Asked, name: str, output: Path | None, settings: Settings) -> Place:
+    if output is not None:
+        return Place(model=asked.model, name=name, folder=str(output.absolute()))
+    return Place(model=asked.model, name=name, url=settings.need_predictions_url())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _run(place: Place, prepared: Prepared, actor: str, processes: int, *, as_json: bool) -> None:
+    plan, run_id, store = prepared.plan, new_run_id(), place.open()
+    job = Job(
+        plan=plan,
+        place=place,
+        bundles={version: str(bundle.folder) for version, bundle in prepared.bundles.items()},
+        connections=prepared.connections,
+        run=run_id,
+    )
+    with store.lock():
+        store.begin(plan, actor, run_id)
+        found, chunks = len(store.done()), len(plan.chunks())
+        with Teller(place.model, chunks, found) as teller:
+            finished = store.finished() or run_job(job, store, processes, teller.tell)
+    _tell_end(place, store.where, plan.spans, finished, chunks, found, as_json=as_json)
+
+
+def _tell_end(
+    place: Place, where: str, spans: tuple[Span, ...], finished: Finished, chunks: int, found: int, *, as_json: bool
+) -> None:
+    if as_json:
+        told = {"chunks": chunks, "found": found, **msgspec.structs.asdict(finished)}
+        echo_json(Done(model=place.model, name=place.name, where=where, spans=spans, **told))
+        return
+    failed = f", {finished.failures:,} of them with a reason instead of a score" if finished.failures else ""
+    click.echo(f"{place.model}: {finished.rows:,} rows{failed}, in {where}")
+    click.echo(f"  backfill {place.name}, {chunks} chunks, digest {finished.digest}")
+
+
+def _tell_plan(place: Place, prepared: Prepared, *, as_json: bool) -> None:
+    plan, records = prepared.plan, count(prepared)
+    done = 0 if place.url is None else _done(place)
+    would = WouldDo(
+        model=place.model,
+        name=place.name,
+        where=place.where,
+        spans=plan.spans,
+        chunks=len(plan.chunks()),
+        done=done,
+        records=records,
+    )
+    if as_json:
+        echo_json(would)
+        return
+    _echo_spans(plan.spans)
+    known = "as many records as the sources have" if records is None else f"{records:,} records"
+    click.echo(f"{known} in {would.chunks} chunks, {done} of them done, would be in {would.where}")
+
+
+def _done(place: Place) -> int:
+    """How many chunks are done of what was begun before; looking makes no table."""
+    catalog = Catalog(place.url or "")
+    if not catalog.exists():
+        return 0
+    return next((each.done for each in catalog.all(place.model) if each.name == place.name), 0)
+
+
+def _echo_spans(spans: Sequence[Span]) -> None:
+    rows = [
+        (
+            rfc3339(span.start),
+            rfc3339(span.end),
+            span.version,
+            "-" if span.sequence is None else str(span.sequence),
+            span.manifest_digest[:12],
+            "looks ahead" if span.lookahead else "",
+        )
+        for span in spans
+    ]
+    echo_table(("from", "to", "version", "sequence", "manifest", ""), rows)
+
+
+@command.command(
+    name="list",
+    epilog="""Examples:
+
+\b
+  baton backfill list
+  baton backfill list flight_delay --json
+""",
+)
+@click.argument("model", required=False)
+@json_option
+def list_(model: str | None, *, as_json: bool) -> None:
+    """List the backfills of MODEL, or of all, that are kept in tables, with what came of them."""
+    found = Catalog(read_settings().need_predictions_url()).all(model)
+    if as_json:
+        echo_json(found)
+        return
+    if not found:
+        click.echo("there is no backfill", err=True)
+        return
+    headings = ("model", "name", "state", "from", "to", "chunks", "rows", "not scored", "actor")
+    echo_table(headings, [_row(each) for each in found])
+
+
+def _row(each: Listed) -> tuple[str, ...]:
+    asked = each.asked
+    return (
+        each.model,
+        each.name,
+        each.state,
+        rfc3339(asked.start),
+        rfc3339(asked.end),
+        f"{each.done} of {each.chunks}",
+        f"{each.rows:,}",
+        f"{each.failures:,}",
+        each.actor,
+    )
+
+
+@command.command(
+    epilog="""Examples:
+
+\b
+  baton backfill show flight_delay 5c07ab1e90d2
+  baton backfill show flight_delay 5c07ab1e90d2 --json
+"""
+)
+@click.argument("model")
+@click.argument("name")
+@json_option
+def show(model: str, name: str, *, as_json: bool) -> None:
+    """Show the backfill NAME of MODEL: what was asked, by whom, which version scored when, and what came of it."""
+    found = Catalog(read_settings().need_predictions_url()).one(model, name)
+    if as_json:
+        echo_json(found)
+        return
+    click.echo(f"{found.model}: backfill {found.name}, {found.state}, in table {found.where}")
+    click.echo(f"  asked by {found.actor} at {rfc3339(found.begun_at)}: {found.asked.period}")
+    click.echo(f"  {found.done} of {found.chunks} chunks, {found.rows:,} rows, {found.failures:,} not scored")
+    click.echo(f"  digest: {found.digest or 'not complete yet'}")
+    _echo_spans(found.spans)
+
+
+@command.command(
+    epilog="""Examples:
+
+\b
+  baton backfill remove flight_delay 5c07ab1e90d2
+"""
+)
+@click.argument("model")
+@click.argument("name")
+@json_option
+def remove(model: str, name: str, *, as_json: bool) -> None:
+    """Take the table of the backfill NAME of MODEL away, and all that is known of it.
+
+    Exit status 1 when it is being run.
+    """
+    found = Catalog(read_settings().need_predictions_url()).remove(model, name)
+    if as_json:
+        echo_json(found)
+        return
+    click.echo(f"{found.model}: backfill {found.name} is gone, with {found.rows:,} rows")
+    sys.exit(0)
