@@ -74,7 +74,10 @@ at most {within}. A rejection, or no answer in time, ends the run green at `refu
 
 
 def build_dag(definition: ModelDefinition) -> DAG:
-    """The DAG ``train_<model>``: from the source's rows to a version that the workers score with."""
+    """The DAG ``train_<model>``: from the source's rows to a version that the workers score with.
+
+    A DAG file has to give it a name: Airflow does not find it otherwise.
+    """
     with DAG(
         dag_id=dag_id(definition.name),
         description=_first_line(definition.description) or f"Trains, judges and promotes {definition.name}",
@@ -86,6 +89,7 @@ def build_dag(definition: ModelDefinition) -> DAG:
         default_args=TASK_DEFAULTS,
         on_failure_callback=RUN_FAILED,
         tags={TAG, f"model:{definition.name}"},
+        auto_register=False,
     ) as dag:
         _wire(definition)
     # Only now: Airflow would copy the whole form for each task, half of what reading a definition takes.

@@ -100,6 +100,7 @@ def build_retrain_dag(definition: ModelDefinition, trains: str, *, look_again: t
         default_args=TASK_DEFAULTS,
         on_failure_callback=RUN_FAILED,
         tags={TAG, f"model:{definition.name}"},
+        auto_register=False,
     ) as dag:
         waited = WaitOperator(task_id=WAIT, definition=definition, trains=trains, look_again=look_again)
         started = _start(trains, waited)
