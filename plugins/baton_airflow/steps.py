@@ -206,11 +206,23 @@ class Steps:
             self._definition, request, judged, _maybe(Evaluated, evaluated), version
         )
 
-    def answer(self, registered: Json, event: Mapping[str, Any], *, approved: bool) -> None:
-        """Hand on what the person answered, or that nobody did; it holds for the candidate that was shown."""
+    def candidate(self, registered: Json) -> str:
+        """Digest of the candidate that a person is asked about."""
         digest = from_json(Registered, registered).manifest_digest
         if digest is None:
             raise AirflowFailException("there is no candidate to approve: none was registered")
+        return digest
+
+    def answer(self, registered: Json, event: Mapping[str, Any], *, shown: str | None, approved: bool) -> None:
+        """Hand on what the person answered, or that nobody did; it holds for the candidate that was shown.
+
+        Args:
+            shown: digest of that candidate; None where it is not on record.
+        """
+        digest = self.candidate(registered)
+        unseen = question.unseen(digest, shown)
+        if unseen:
+            raise AirflowFailException(unseen)
         answered = question.answered(digest, event, approved=approved)
         write = log.info if answered.approved else log.warning
         write("answered", sentence=answered.sentence)

@@ -15,7 +15,7 @@ from baton_airflow.page.auth import person
 from baton_airflow.page.forms import conf_of, reason_of
 from baton_airflow.page.gather import dag_of
 from baton_airflow.page.rights import Rights
-from baton_airflow.page.view import approvers_of
+from baton_airflow.page.view import approvers_of, shown_of
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.notice import Version
 from scoring.settings import read_settings
@@ -84,6 +84,12 @@ async def _answer(pressed: Press, option: str) -> None:
     run_id = pressed.form.get("run", "")
     if not run_id:
         raise ConfigurationError("the form names no run; load the page again")
+    asked = await pressed.api.questions(dag_of(pressed.model))
+    found = next((each for each in asked if each["task_instance"]["dag_run_id"] == run_id), None)
+    if found is None:
+        raise ConfigurationError(f"run {run_id} waits for no answer any more")
+    if shown_of(found) != pressed.form.get("shown"):
+        raise ConfigurationError("the run asks another question by now; read the one on this page and answer it")
     await pressed.api.answer(dag_of(pressed.model), run_id, option, reason_of(pressed.form))
 
 
