@@ -113,7 +113,9 @@ def _wire(definition: ModelDefinition) -> None:
     trained = task(steps.train)(snapshot, validated)
     evaluated = task(steps.evaluate)(snapshot, trained)
     gated = task(task_id=GATES, trigger_rule=always)(steps.gates)(validated, evaluated)
-    registered = task.branch(task_id=REGISTER, trigger_rule=always)(steps.register)(snapshot, trained, evaluated, gated)
+    registered = task.branch(task_id=REGISTER, trigger_rule=always)(steps.register)(
+        snapshot, validated, trained, evaluated, gated
+    )
     promoted, refused = hand_over(steps, gated, _result(registered))
     kept = task(task_id=KEEP)(steps.keep)(_result(registered))
     repaired = task(task_id="repair")(repair_models)([definition.name])

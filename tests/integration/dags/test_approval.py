@@ -13,8 +13,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
 from baton_airflow.operators import ApproveOperator, form
-from baton_airflow.steps import Steps
+from baton_airflow.seals import SEAL, Seals
+from baton_airflow.steps import GATES, REGISTER, Steps
 from scoring.contract.verdict import Judgement, Verdict
+from scoring.settings import read_settings
 from tests.integration.dags import test_dag_runs as wiring
 from training import pipeline, results
 from training.definition import Approval, ModelDefinition
@@ -106,6 +108,7 @@ def test_an_approval_lets_the_run_go_on_and_the_ledger_hears_who_gave_it(
     assert ended.state == "success"
     assert wiring.states(ended)["refused"] == "skipped"
     answered = ended.get_task_instance("approve").xcom_pull(task_ids="approve", key="result")
+    assert answered.pop(SEAL)
     assert answered == {
         "manifest_digest": wiring.DIGEST,
         "approved": True,
@@ -176,6 +179,13 @@ def test_nobody_is_asked_after_a_red_gate_and_the_run_ends_red(run: wiring.Run, 
     assert (found["approve"], found["promote"], found["refused"]) == ("upstream_failed",) * 3
 
 
+def handed_on(run_id: str) -> tuple[Any, Any]:
+    """What ``gates`` and ``register`` of a run hand on where all is well."""
+    sound, seals = wiring.sound(), Seals(read_settings().need_keyring(), "fare", run_id)
+    gated = seals.give(GATES, sound["gates"])
+    return gated, seals.give(REGISTER, sound["register"], gated)
+
+
 def test_a_question_that_was_marked_a_success_by_hand_hands_no_answer_on_to_the_promotion(
     asking: ModelDefinition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,9 +206,9 @@ def test_a_question_that_was_marked_a_success_by_hand_hands_no_answer_on_to_the_
         conf={},
     )
     steps = Steps(asking, lambda: {"ti": instance, "dag_run": run, "params": {}})
-    sound = wiring.sound()
+    gated, registered = handed_on("r")
     with pytest.raises(AirflowFailException, match="nobody was asked"):
-        steps.promote(results.to_json(sound["gates"]), results.to_json(sound["register"]))
+        steps.promote(gated, registered)
     assert given == [None]
 
 
@@ -207,7 +217,7 @@ class Told(Steps):
 
     text = "evidence"
 
-    def question(self, gated: Any = None, evaluated: Any = None, registered: Any = None) -> tuple[str, str]:
+    def question(self, gated: Any = None, evaluated: Any = None, registered: Any = None) -> tuple[str, str]:  # noqa: ARG002
         return "Promote version 1 of fare?", self.text
 
 
@@ -234,8 +244,8 @@ def test_a_run_asks_again_only_what_people_are_still_shown(
     answering("Reject")
     ended = run({"promote": AssertionError("must not run")}, definition=asking)
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
-    told, shown = Told(asking), asked(ended)
-    registered = results.to_json(wiring.sound()["register"])
+    told, shown = Told(asking, lambda: {"dag_run": ended}), asked(ended)
+    _, registered = handed_on(ended.run_id)
     evidence = {"registered": registered}
     operator = ApproveOperator(
         task_id="approve", steps=told, evidence=evidence, within=timedelta(hours=1), by=["ada", "bob"], params=form()
@@ -252,9 +262,10 @@ def test_a_run_asks_again_only_what_people_are_still_shown(
 
 
 def test_an_answer_does_not_count_for_what_was_registered_while_it_was_waited_for(asking: ModelDefinition) -> None:
-    evidence = {"registered": results.to_json(wiring.sound()["register"])}
+    _, registered = handed_on("r")
+    steps, evidence = Steps(asking, lambda: {"dag_run": SimpleNamespace(run_id="r")}), {"registered": registered}
     operator = ApproveOperator(
-        task_id="approve", steps=Steps(asking), evidence=evidence, within=timedelta(hours=1), by=(), params=form()
+        task_id="approve", steps=steps, evidence=evidence, within=timedelta(hours=1), by=(), params=form()
     )
     event = {"chosen_options": ["Approve"], "responded_by_user": ADA, "params_input": {}}
     with pytest.raises(AirflowFailException, match="which nobody was shown; start a new run"):
