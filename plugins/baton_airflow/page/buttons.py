@@ -21,6 +21,7 @@ from scoring.contract.notice import Version
 from scoring.settings import read_settings
 
 APPROVE, REJECT = "Approve", "Reject"
+_INCOMPLETE = "the form is incomplete; load the page again"
 
 
 class Button(StrEnum):
@@ -64,7 +65,10 @@ async def press(button: Button, pressed: Press) -> Told:
 async def _retrain(pressed: Press) -> Told:
     dag_id = dag_of(pressed.model)
     dag = await pressed.api.dag(dag_id)
-    run_id = await pressed.api.start(dag_id, conf_of(dag.get("params") or {}, pressed.form))
+    # From the form's own name: sent twice, it starts one run.
+    run_id = f"page__{_decision(pressed.form)}"
+    if not await pressed.api.start(dag_id, run_id, conf_of(dag.get("params") or {}, pressed.form)):
+        return Told(f"Run {run_id} was started by this form already.", good=True)
     if dag.get("is_paused"):
         return Told(f"Run {run_id} waits: the DAG {dag_id} is paused. Switch it on in Airflow.", good=True)
     return Told(f"Run {run_id} was started. It trains and judges a candidate, and takes some minutes.", good=True)
@@ -126,10 +130,18 @@ def _order(pressed: Press) -> Order:
             head=int(form.get("head", "")),
             reason=reason_of(form),
             actor=person(pressed.user),
-            decision=str(UUID(form.get("decision", ""))),
+            decision=_decision(form),
         )
     except (ValueError, msgspec.ValidationError) as error:
-        raise ConfigurationError("the form is incomplete; load the page again") from error
+        raise ConfigurationError(_INCOMPLETE) from error
+
+
+def _decision(form: Mapping[str, str]) -> str:
+    """The form's own name."""
+    try:
+        return str(UUID(form.get("decision", "")))
+    except ValueError as error:
+        raise ConfigurationError(_INCOMPLETE) from error
 
 
 _DOES: Mapping[Button, Callable[[Press], Awaitable[Told]]] = {

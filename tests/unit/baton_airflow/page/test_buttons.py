@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 
 from baton_airflow.page.airflow import AirflowApi
 from baton_airflow.page.view import shown_of
@@ -28,14 +28,28 @@ class Airflow:
     Attributes:
         question: the one that waits.
         answers: what was answered.
+        runs: their reasons, by id.
     """
 
     def __init__(self) -> None:
         self.question: dict[str, Any] | None = ASKED
         self.answers: list[Any] = []
+        self.runs: dict[str, str] = {}
         self.app = FastAPI()
+        self.app.get(f"{DAG}/details")(self._details)
+        self.app.post(f"{DAG}/dagRuns")(self._start)
         self.app.get(f"{DAG}/dagRuns/~/hitlDetails")(self._questions)
         self.app.patch(f"{DAG}/dagRuns/{{run}}/taskInstances/approve/-1/hitlDetails")(self._answer)
+
+    async def _details(self) -> Any:
+        return {"dag_id": "train_fare", "params": {"reason": {"schema": {"type": ["null", "string"]}}}}
+
+    async def _start(self, request: Request) -> Any:
+        asked = await request.json()
+        if asked["dag_run_id"] in self.runs:
+            raise HTTPException(409, "Unique constraint violation")
+        self.runs[asked["dag_run_id"]] = asked["conf"]["reason"]
+        return asked
 
     async def _questions(self) -> Any:
         return {"hitl_details": [self.question] if self.question else []}
@@ -73,3 +87,21 @@ def test_an_answer_to_what_the_page_showed_before_counts_for_nothing() -> None:
     with pytest.raises(ConfigurationError, match="run r1 waits for no answer any more"):
         pressed(airflow, "approve", run="r1", shown=before)
     assert airflow.answers == []
+
+
+def test_a_retrain_that_is_sent_twice_starts_one_run() -> None:
+    airflow, decision = Airflow(), str(uuid4())
+    first = pressed(airflow, "retrain", decision=decision)
+    again = pressed(airflow, "retrain", decision=decision, reason="the same form")
+    assert (first.good, again.good) == (True, True)
+    assert airflow.runs == {f"page__{decision}": "because"}
+    assert "was started by this form already" in again.sentence
+    pressed(airflow, "retrain")
+    assert len(airflow.runs) == 2
+
+
+def test_a_retrain_without_the_forms_own_name_starts_nothing() -> None:
+    airflow = Airflow()
+    with pytest.raises(ConfigurationError, match="the form is incomplete"):
+        pressed(airflow, "retrain", decision="once")
+    assert airflow.runs == {}
