@@ -104,14 +104,16 @@ async def _promote(pressed: Press) -> Told:
     approvers = approvers_of(await pressed.api.tasks(dag_of(pressed.model)))
     if approvers and not is_approver(approvers, pressed.user):
         return Told(f"Nothing was decided. Only {', '.join(approvers)} may promote {pressed.model}.", good=False)
-    return await _decide(promoting, order)
+    return await _decide(promoting, pressed, order)
 
 
 async def _roll_back(pressed: Press) -> Told:
-    return await _decide(rolling_back, _order(pressed))
+    return await _decide(rolling_back, pressed, _order(pressed))
 
 
-async def _decide(decided: Decide, order: Order) -> Told:
+async def _decide(decided: Decide, pressed: Press, order: Order) -> Told:
+    """Decide about a model that this Airflow trains: of another one its rights say nothing."""
+    await pressed.api.dag(dag_of(pressed.model))
     return await asyncio.to_thread(lambda: carry_out(decided, order, read_settings()))
 
 

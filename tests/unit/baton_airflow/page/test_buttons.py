@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 
-from baton_airflow.page.airflow import AirflowApi
+from baton_airflow.page.airflow import AirflowApi, AirflowSaid
 from baton_airflow.page.view import shown_of
 from scoring.contract.errors import ConfigurationError
 
@@ -59,14 +59,14 @@ class Airflow:
         return {}
 
 
-def pressed(airflow: Airflow, button: str, **form: str) -> Any:
+def pressed(airflow: Airflow, button: str, model: str = "fare", **form: str) -> Any:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
 
     from baton_airflow.page.buttons import Button, Press, press
 
     ada = SimpleAuthManagerUser(username="ada", role="admin")
     filled = {"reason": "because", "decision": str(uuid4()), "head": "1", **form}
-    return asyncio.run(press(Button(button), Press("fare", ada, AirflowApi(airflow.app, "token"), filled)))
+    return asyncio.run(press(Button(button), Press(model, ada, AirflowApi(airflow.app, "token"), filled)))
 
 
 @pytest.mark.parametrize("button", ["approve", "reject"])
@@ -105,3 +105,14 @@ def test_a_retrain_without_the_forms_own_name_starts_nothing() -> None:
     with pytest.raises(ConfigurationError, match="the form is incomplete"):
         pressed(airflow, "retrain", decision="once")
     assert airflow.runs == {}
+
+
+def test_nothing_is_decided_about_a_model_that_this_airflow_does_not_train() -> None:
+    with pytest.raises(AirflowSaid, match="Not Found"):
+        pressed(Airflow(), "roll-back", model="elsewhere")
+
+
+def test_a_decision_about_a_model_that_it_trains_is_carried_out_as_far_as_it_can() -> None:
+    told = pressed(Airflow(), "roll-back")
+    assert not told.good
+    assert told.sentence.startswith("Nothing was decided. BATON_LEDGER_URL is not set")
