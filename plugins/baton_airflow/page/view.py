@@ -204,6 +204,12 @@ def approvers_of(tasks: Mapping[str, Json]) -> tuple[str, ...] | None:
     return tuple((reason.get("schema") or {}).get("approvers") or ())
 
 
+def dead_letters_of(dag: Json) -> str | None:
+    """The topic of a model's dead letters, as its DAG's form carries it; None of a DAG that does not say."""
+    reason = (dag.get("params") or {}).get("reason") or {}
+    return (reason.get("schema") or {}).get("dead_letters")
+
+
 def _health(head: LedgerEntry | None, rows: Sequence[Row], history: Seen[History], crew: Seen[Crew]) -> Health:
     """Nothing is claimed of what cannot be seen."""
     if history.problem and history.value is None:
