@@ -20,6 +20,8 @@ HEARTBEAT_SEGMENT_MS = 600_000
 INPUT_MAXIMUM_BYTES = 1_048_576
 # A prediction repeats pass-through fields and looked-up values beside the lineage.
 OUTPUT_MAXIMUM_BYTES = INPUT_MAXIMUM_BYTES + 4 * MARGIN_BYTES
+# A request is a few hundred bytes; one that is refused must fit among the dead letters with the reason.
+REQUEST_MAXIMUM_BYTES = 2**18
 
 
 class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +57,10 @@ def pipeline_topics() -> tuple[TopicSpec, ...]:
     """The topics of those who train, which no worker needs: requests for retrains, those refused, and alerts."""
     # Shorter than brokers keep a group's offsets (a week): what a run has covered does not come back.
     asked = {"cleanup.policy": "delete", "retention.ms": str(3 * DAY_MS), "segment.ms": str(DAY_MS)}
+    small, large = ({"max.message.bytes": str(size)} for size in (REQUEST_MAXIMUM_BYTES, INPUT_MAXIMUM_BYTES))
     return (
-        TopicSpec(name=RETRAINS, partitions=1, settings=asked),
-        TopicSpec(name=RETRAINS_REFUSED, partitions=1, settings={**asked, "retention.ms": str(30 * DAY_MS)}),
+        TopicSpec(name=RETRAINS, partitions=1, settings={**asked, **small}),
+        TopicSpec(name=RETRAINS_REFUSED, partitions=1, settings={**asked, **large, "retention.ms": str(30 * DAY_MS)}),
         TopicSpec(name=ALERTS, partitions=1, settings={**asked, "retention.ms": str(90 * DAY_MS)}),
     )
 

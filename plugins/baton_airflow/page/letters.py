@@ -23,15 +23,15 @@ class Letter(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-def newest_letters(kafka: Options, topic: str, each: int, within_s: float) -> tuple[int, list[Letter]]:
-    """How many records a topic holds, and the newest ``each`` of every partition.
+def newest_letters(kafka: Options, topic: str, each: int, within_s: float) -> tuple[int, list[Letter]] | None:
+    """How many records a topic holds, and the newest ``each`` of every partition; None where there is no such topic.
 
     Raises:
         Unavailable: the broker cannot be reached.
         ConfigurationError: access is refused.
     """
     if topic_ids(admin_client(kafka), [topic], _ASK_S)[topic] is None:
-        return 0, []
+        return None
     count = partitions_of(kafka, topic, _ASK_S)
     with kafka_errors(f"reading {topic}"):
         consumer = Consumer(
