@@ -16,8 +16,9 @@ import msgspec
 from scoring.backfill import parquet_store, sql_store
 from scoring.backfill.chunks import Job
 from scoring.backfill.outcomes import Outcomes
+from scoring.backfill.refusals import Busy
 from scoring.backfill.run import run
-from scoring.backfill.store import Busy, Kept
+from scoring.backfill.store import Kept
 from scoring.backfill.tables import chunks
 from scoring.parquet import write_in_one_step
 

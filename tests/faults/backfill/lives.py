@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from scoring.backfill import chunks
 from scoring.backfill.asked import asked_for
 from scoring.backfill.chunks import Job, Place
 from scoring.backfill.prepare import prepare
@@ -44,13 +45,7 @@ def job_of(past: Past, place: Place) -> Job:
         open_bundle(folder, digest)
 
     prepared = prepare(asked, settings, past.folder / f"bundles-{uuid.uuid4().hex}", bring)
-    return Job(
-        plan=prepared.plan,
-        place=place,
-        bundles={version: str(bundle.folder) for version, bundle in prepared.bundles.items()},
-        connections=prepared.connections,
-        run="undisturbed",
-    )
+    return chunks.job_of(prepared, prepared.plan, place, "undisturbed", past.folder / "staged")
 
 
 def undisturbed(past: Past, place: Place) -> list[tuple[Any, ...]]:
