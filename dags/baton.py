@@ -1,5 +1,5 @@
 """Two Airflow DAGs for each model definition in the models folder, one that trains and one that starts it for events,
-and one that repairs the copies of the ledger.
+one that repairs the copies of the ledger, and one that scores past periods.
 
 This file only wires: what a run does stands in ``baton_airflow.factory``, what a model is in its definition. One that
 cannot be loaded has no DAG, and keeps no other from having one; ``baton_mistakes.py`` shows what is wrong with it.
@@ -7,6 +7,7 @@ cannot be loaded has no DAG, and keeps no other from having one; ``baton_mistake
 
 from pathlib import Path
 
+from baton_airflow.backfill import build_backfill_dag
 from baton_airflow.factory import build_dag
 from baton_airflow.repair import build_reconcile_dag
 from baton_airflow.retrain import build_retrain_dag
@@ -21,3 +22,4 @@ for definition in read_catalog(read_settings().models_dir or _BESIDE).definition
     waking = build_retrain_dag(definition, dag.dag_id)
     globals()[waking.dag_id] = waking
 reconcile = build_reconcile_dag()
+backfill = build_backfill_dag()
