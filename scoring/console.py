@@ -3,6 +3,7 @@
 import functools
 import os
 import pwd
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +46,40 @@ class Moment(click.ParamType[datetime]):
         if found.tzinfo is None:
             self.fail(f"{value!r} has no offset from UTC; write {value}Z or {value}+01:00", param, ctx)
         return found
+
+
+_UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
+
+
+class Length(click.ParamType[int]):
+    """A length of time in seconds: ``90s``, ``10min``, ``6h``, ``1d``."""
+
+    name = "length"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,6})(s|min|h|d)", value)
+        if found is None:
+            self.fail(f"{value!r} is not a length of time such as 90s, 10min, 6h or 1d", param, ctx)
+        return int(found[1]) * _UNITS_S[found[2]]
+
+
+class WithDefault(click.Group):
+    """A group in which what is no command's name is a model's: ``baton backfill MODEL`` is ``… run MODEL``."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; of a model's name, the one that runs."""
+        return super().get_command(ctx, cmd_name) or super().get_command(ctx, "run")
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A model's name is the first argument of the command that runs."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            return super().resolve_command(ctx, ["run", *args])
+        return super().resolve_command(ctx, args)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON for machines.")

@@ -6,6 +6,7 @@ from typing import Any
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 from baton_airflow.notify import BatonNotifier
+from scoring.backfill.refusals import BackfillRefused, Superseded
 from scoring.contract.alert import AlertKind
 from scoring.contract.errors import ConfigurationError, ContractError, DecisionRefused
 from training.errors import SnapshotDamaged, TrainingImpossible
@@ -16,7 +17,15 @@ TAG = "baton"
 RUN_LIMIT = timedelta(hours=6)
 
 # What a person has to change is not tried again.
-FINAL_ERRORS = (ConfigurationError, ContractError, DecisionRefused, SnapshotDamaged, TrainingImpossible)
+FINAL_ERRORS = (
+    BackfillRefused,
+    ConfigurationError,
+    ContractError,
+    DecisionRefused,
+    SnapshotDamaged,
+    Superseded,
+    TrainingImpossible,
+)
 RETRY_POLICY = ExceptionRetryPolicy([RetryRule([*FINAL_ERRORS], RetryAction.FAIL, reason="a retry cannot help")])
 TASK_DEFAULTS: dict[str, Any] = {
     "owner": OWNER,

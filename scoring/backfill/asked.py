@@ -7,20 +7,17 @@ from enum import StrEnum
 
 import msgspec
 
+from scoring.backfill.refusals import BackfillRefused
 from scoring.contract.clock import Moment, rfc3339
 from scoring.contract.decoding import decodable
 from scoring.contract.digest import digest_of
-from scoring.contract.errors import BatonError, ConfigurationError
+from scoring.contract.errors import ConfigurationError
 from scoring.contract.notice import MODEL_NAME, ModelName
 
 A_DAY_S = 86_400
 SHORTEST_CHUNK_S = 1
 NAME = r"[a-z0-9][a-z0-9_]{0,30}"
 _DERIVED_CHARACTERS = 12
-
-
-class BackfillRefused(BatonError):
-    """The period cannot be scored as it is asked for; the message says why, all reasons at once, and what to do."""
 
 
 class Origin(StrEnum):

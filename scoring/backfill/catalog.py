@@ -72,6 +72,12 @@ class Catalog:
             query = sa.select(backfills).where(wanted).order_by(backfills.c.begun_at, backfills.c.name)
             return [_listed(connection, row) for row in connection.execute(query).mappings()]
 
+    def done(self, model: str, name: str) -> int:
+        """How many chunks of a backfill are done; 0 where there is none, or no such database."""
+        if not self.exists():
+            return 0
+        return next((each.done for each in self.all(model) if each.name == name), 0)
+
     def one(self, model: str, name: str) -> Listed:
         """The backfill of that name.
 

@@ -3,20 +3,23 @@
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import tenacity
 
 from scoring.backfill.candidates import as_records
-from scoring.backfill.outcomes import Outcomes, known_of, outcomes
+from scoring.backfill.outcomes import Outcomes, Values, known_of, outcomes
 from scoring.backfill.parquet_store import ParquetStore
 from scoring.backfill.plan import Chunk, Plan
+from scoring.backfill.prepare import Prepared
 from scoring.backfill.reading import SourceRecords
 from scoring.backfill.scoring import scored
 from scoring.backfill.sql_store import SqlStore
+from scoring.backfill.staging import Staged, stage
 from scoring.backfill.store import Kept, Store
 from scoring.backfill.tables import table_name
+from scoring.backfill.topic import TopicRecords, records_of
 from scoring.contract.decoding import decodable
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import Unavailable
@@ -24,6 +27,7 @@ from scoring.contract.features import FeatureSchema, FrozenLookup
 from scoring.contract.lookup import OnOutage
 from scoring.lookups.sql import SqlLookups
 from scoring.scorer.bundle import open_bundle
+from scoring.scorer.decode import Decoded
 from scoring.scorer.golden import check_golden
 from scoring.scorer.scorer import Scorer
 from scoring.sources.clock import REAL, Clock
@@ -64,6 +68,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         bundles: folder of each version's bundle.
         connections: URLs by name.
         run: whose it is.
+        topic, kafka: the input topic and what reaches it, where the records come from that.
+        staged: what was read once of costly sources (see ``staging``).
     """
 
     plan: Plan
@@ -71,9 +77,39 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     bundles: Mapping[str, str]
     connections: Mapping[str, str]
     run: str
+    topic: str = ""
+    kafka: Mapping[str, Any] = {}
+    staged: Mapping[str, str] = {}
 
 
 decodable(Job)
+
+
+def job_of(prepared: Prepared, plan: Plan, place: Place, run: str, folder: Path) -> Job:
+    """The job of a plan on this host.
+
+    Args:
+        plan: the one that counts, as ``Store.begin`` tells it.
+        folder: for what is read once.
+
+    Raises:
+        Unavailable, ConfigurationError: a source that is read once cannot be read.
+    """
+    staged: dict[str, str] = {}
+    if plan.topic_id is None:
+        manifests = [bundle.manifest for bundle in prepared.bundles.values()]
+        with Sources(prepared.connections.__getitem__) as sources:
+            staged = stage(plan, manifests, sources, folder)
+    return Job(
+        plan=plan,
+        place=place,
+        bundles={version: str(bundle.folder) for version, bundle in prepared.bundles.items()},
+        connections=prepared.connections,
+        run=run,
+        topic=prepared.topic,
+        kafka=prepared.kafka,
+        staged=staged,
+    )
 
 
 class Worker:
@@ -86,7 +122,8 @@ class Worker:
         self._chunks = job.plan.chunks()
         self._store = job.place.open()
         self._sources = Sources(job.connections.__getitem__)
-        self._records = SourceRecords(self._sources, asked.start, asked.end)
+        self._records = SourceRecords(Staged(self._sources, job.staged), asked.start, asked.end)
+        self._topic = TopicRecords(job.kafka, job.topic) if job.topic else None
         self._lookups = Waiting(SqlLookups(job.connections.__getitem__))
         self._scorer: tuple[str, Scorer] | None = None
 
@@ -96,6 +133,8 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._sources.__exit__()
         self._lookups.close()
+        if self._topic is not None:
+            self._topic.close()
 
     def do(self, number: int) -> Kept:
         """Read, score and keep a chunk; what cannot be reached is asked again for a while.
@@ -117,10 +156,16 @@ class Worker:
     def outcomes(self, chunk: Chunk) -> Outcomes:
         """What comes of the records of a chunk; nothing is kept."""
         scorer = self._scorer_of(chunk.span.version, chunk.span.manifest_digest)
+        decoded, known = self._read(chunk, scorer)
+        return outcomes(chunk, scorer, scored(scorer, self._lookups, decoded), known, len(known["record_key"]))
+
+    def _read(self, chunk: Chunk, scorer: Scorer) -> tuple[Decoded, Mapping[str, Values]]:
+        """The records of a chunk, and what is known of each whether or not it decodes."""
+        if self._topic is not None and chunk.offsets is not None:
+            found = records_of(chunk, scorer, self._topic.read(chunk.offsets))
+            return found.decoded, found.known
         columns = self._records.read(scorer.manifest, chunk.start, chunk.end)
-        records = as_records(scorer, columns)
-        known = known_of(scorer.schema, columns)
-        return outcomes(chunk, scorer, scored(scorer, self._lookups, records), known, len(known["record_key"]))
+        return as_records(scorer, columns), known_of(scorer.schema, columns)
 
     def _scorer_of(self, version: str, digest: str) -> Scorer:
         if self._scorer is None or self._scorer[0] != digest:

@@ -1,7 +1,7 @@
 """The output of a chunk: a row for each record that went in, with what came of it. Nothing in it is of the present."""
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any
 
@@ -35,6 +35,7 @@ COLUMNS = (
 OFFSET = "offset"
 
 _BASE64 = "base64:"
+Values = Column | Sequence[Any]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -58,7 +59,9 @@ class Outcomes(msgspec.Struct, frozen=True):
     digest: str
 
 
-def outcomes(chunk: Chunk, scorer: Scorer, parts: Iterable[Scored], known: Columns, count: int) -> Outcomes:
+def outcomes(
+    chunk: Chunk, scorer: Scorer, parts: Iterable[Scored], known: Mapping[str, Values], count: int
+) -> Outcomes:
     """Put the outcomes of a chunk's records together.
 
     Args:
@@ -74,7 +77,8 @@ def outcomes(chunk: Chunk, scorer: Scorer, parts: Iterable[Scored], known: Colum
     told = np.zeros(count, dtype=np.int64)
     failures = 0
     for part in parts:
-        _put_scores(rows, scorer, part)
+        if part.decoded.rows:  # else nothing was looked up either
+            _put_scores(rows, scorer, part)
         told[part.decoded.rows] += 1
         for failure in part.decoded.failures:
             rows["reason"][failure.index], rows["detail"][failure.index] = failure.reason.value, failure.detail
@@ -85,7 +89,7 @@ def outcomes(chunk: Chunk, scorer: Scorer, parts: Iterable[Scored], known: Colum
     return Outcomes(chunk, rows, count, failures, _digest(chunk, rows))
 
 
-def known_of(schema: FeatureSchema, columns: Columns) -> dict[str, Column]:
+def known_of(schema: FeatureSchema, columns: Columns) -> dict[str, Values]:
     """The keys as text and the event times of records."""
     kind = {field.name: field.type for field in schema.fields}[schema.key]
     keys = columns[schema.key]
@@ -97,7 +101,12 @@ def storable(key: str | None) -> str | None:
     """A key as every database keeps it: one that none could, or that looks like that, is written as ``base64:…``."""
     if key is None or not ("\0" in key or key.startswith(_BASE64) or not _is_unicode(key)):
         return key
-    return _BASE64 + b64encode(key.encode("utf-8", "surrogatepass")).decode()
+    return as_base64(key.encode("utf-8", "surrogatepass"))
+
+
+def as_base64(key: bytes) -> str:
+    """A key that is no text."""
+    return _BASE64 + b64encode(key).decode()
 
 
 def _is_unicode(text: str) -> bool:
@@ -178,7 +187,7 @@ def _put(column: list[Any], places: Sequence[int], values: Sequence[Any]) -> Non
         column[place] = value
 
 
-def _values(column: Column) -> list[Any]:
+def _values(column: Values) -> list[Any]:
     """As a list, with None for what is missing."""
     if not isinstance(column, np.ndarray):
         return list(column)

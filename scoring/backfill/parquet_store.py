@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from scoring.backfill.outcomes import OFFSET, Outcomes
 from scoring.backfill.plan import Plan, decode_plan
+from scoring.backfill.refusals import Superseded
 from scoring.backfill.sql_store import file_lock
-from scoring.backfill.store import Finished, Kept, Superseded, other_plan, summed
+from scoring.backfill.store import Finished, Kept, going_on, summed
 from scoring.contract.decoding import decodable
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.parquet import sync_folder, write_in_one_step
@@ -85,27 +86,21 @@ class ParquetStore:
         with file_lock(self._folder / LOCK, f"backfill in {self._folder}"):
             yield
 
-    def begin(self, plan: Plan, actor: str, run: str) -> None:
+    def begin(self, plan: Plan, actor: str, run: str) -> Plan:
         """See ``Store``."""
         begun = self._begun()
         if begun is None:
             if any(self._folder.glob("part-*.parquet")):
                 raise ConfigurationError(f"--output {self._folder}: it holds files of something else; name another")
             begun = Begun(plan=plan.encode(), actor=actor, run=run)
-        elif begun.plan != plan.encode():
-            raise other_plan(f"backfill in {self._folder}", decode_plan(begun.plan), plan)
+        counting = going_on(f"backfill in {self._folder}", decode_plan(begun.plan), plan)
         self._tell(BEGUN, msgspec.structs.replace(begun, run=run))
+        return counting
 
-    def begun(self) -> Begun:
-        """What was asked for, and by whom.
-
-        Raises:
-            ConfigurationError: there is no backfill in the folder.
-        """
-        found = self._begun()
-        if found is None:
-            raise ConfigurationError(f"{self._folder}: there is no backfill here")
-        return found
+    def begun(self) -> Plan | None:
+        """See ``Store``."""
+        begun = self._begun()
+        return None if begun is None else decode_plan(begun.plan)
 
     def _begun(self) -> Begun | None:
         return self._read(BEGUN, Begun)

@@ -1,15 +1,18 @@
 """Prepare: from what is asked to a plan, by the ledger and by what the bundles say of themselves."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from scoring.backfill import lookahead
-from scoring.backfill.asked import Asked, refused
+from scoring.backfill.asked import Asked, Origin, refused
 from scoring.backfill.bundles import Bring, Fetched, bring_by_process, fetch
 from scoring.backfill.plan import Plan
 from scoring.backfill.reigns import Reign, named, reigns
+from scoring.backfill.topic import TopicRecords
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.features import FrozenLookup
 from scoring.contract.manifest import Manifest
@@ -25,11 +28,14 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         bundles: by version.
         connections: the URLs that are needed, by name.
+        topic: the input topic, where the records come from that; with the options that reach it.
     """
 
     plan: Plan
     bundles: Mapping[str, Fetched]
     connections: Mapping[str, str]
+    topic: str = ""
+    kafka: Mapping[str, Any] = {}
 
 
 def prepare(asked: Asked, settings: Settings, folder: Path, bring: Bring | None = None) -> Prepared:
@@ -51,8 +57,15 @@ def prepare(asked: Asked, settings: Settings, folder: Path, bring: Bring | None 
         reasons += lookahead.reasons(spans, snapshots)
     if reasons:
         raise refused(asked, reasons)
-    connections = _connections([bundle.manifest for bundle in bundles.values()], settings)
-    return Prepared(plan=Plan(asked=asked, spans=tuple(spans)), bundles=bundles, connections=connections)
+    manifests = [bundle.manifest for bundle in bundles.values()]
+    plan = Plan(asked=asked, spans=tuple(spans))
+    if asked.origin is Origin.SOURCES:
+        return Prepared(plan=plan, bundles=bundles, connections=_connections(asked, manifests, settings))
+    kafka, topic = settings.need_kafka(), _topic_of(asked, manifests)
+    connections = _connections(asked, manifests, settings)
+    with closing(TopicRecords(kafka, topic)) as records:
+        plan = msgspec.structs.replace(plan, topic_id=records.identity(), offsets=tuple(records.parts()))
+    return Prepared(plan=plan, bundles=bundles, connections=connections, topic=topic, kafka=kafka)
 
 
 def count(prepared: Prepared) -> int | None:
@@ -61,6 +74,8 @@ def count(prepared: Prepared) -> int | None:
     Raises:
         Unavailable, ConfigurationError: a source cannot be read.
     """
+    if prepared.plan.topic_id is not None:
+        return None
     rows = 0
     with Sources(prepared.connections.__getitem__) as sources:
         for span in prepared.plan.spans:
@@ -84,10 +99,21 @@ def _reigns(asked: Asked, settings: Settings) -> tuple[list[Reign], list[str]]:
     return [named(known, asked.version, None, asked.start, asked.end)], []
 
 
-def _connections(manifests: Iterable[Manifest], settings: Settings) -> dict[str, str]:
+def _topic_of(asked: Asked, manifests: Iterable[Manifest]) -> str:
+    """The one input topic of all versions, whose records have their event time in one field."""
+    topics = sorted({manifest.topics.input for manifest in manifests})
+    fields = sorted({manifest.schema.event_time for manifest in manifests})
+    reasons = [f"its versions read several topics: {', '.join(topics)}"] if len(topics) > 1 else []
+    reasons += [f"its versions have several event times: {', '.join(fields)}"] if len(fields) > 1 else []
+    if reasons:
+        raise refused(asked, [f"{reason}; ask for a period that one of them scores" for reason in reasons])
+    return topics[0]
+
+
+def _connections(asked: Asked, manifests: Iterable[Manifest], settings: Settings) -> dict[str, str]:
     found: dict[str, str] = {}
     missing: list[str] = []
-    for name in sorted({name for manifest in manifests for name in _names(manifest)}):
+    for name in sorted({name for manifest in manifests for name in _names(manifest, asked.origin)}):
         try:
             found[name] = settings.need_connection(name)
         except ConfigurationError as error:
@@ -97,7 +123,7 @@ def _connections(manifests: Iterable[Manifest], settings: Settings) -> dict[str,
     return found
 
 
-def _names(manifest: Manifest) -> set[str]:
+def _names(manifest: Manifest, origin: Origin) -> set[str]:
     lookups = [lookup for lookup in manifest.schema.lookups if not isinstance(lookup, FrozenLookup)]
-    names = {source.connection for source in manifest.sources} | {lookup.connection for lookup in lookups}
-    return names - {""}
+    sources = manifest.sources if origin is Origin.SOURCES else ()
+    return {each.connection for each in (*sources, *lookups)} - {""}

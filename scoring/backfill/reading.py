@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from scoring.backfill.asked import BackfillRefused
+from scoring.backfill.refusals import BackfillRefused
 from scoring.contract.clock import rfc3339
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.features import FieldType
@@ -17,7 +17,7 @@ from scoring.sources.joined import assemble, plan
 from scoring.sources.port import Pull, Reader
 from scoring.sources.staged import zeros_apart
 
-MAXIMUM_ROWS = 2_000_000
+MAXIMUM_ROWS = 500_000
 """Of a chunk: it is in memory as a whole."""
 
 

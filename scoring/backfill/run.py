@@ -11,6 +11,7 @@ import msgspec
 
 from scoring.backfill.chunks import Job, Worker
 from scoring.backfill.outcomes import RowsLost
+from scoring.backfill.plan import Plan
 from scoring.backfill.store import Finished, Kept, Store
 from scoring.contract.errors import Unavailable
 from scoring.worker.lifeline import end_with
@@ -38,9 +39,20 @@ def run(job: Job, store: Store, processes: int, tell: Told) -> Finished:
     results = _alone(job, todo) if processes == 1 or len(todo) <= 1 else _together(job, todo, processes)
     for number, kept in results:
         tell(number, kept)
-    if store.done().keys() != numbers:
-        raise RowsLost(f"{store.where}: its chunks are not those of the plan. This is a mistake of Baton's; report it")
-    return store.finish(job.run)
+    return finish(job.plan, store, job.run)
+
+
+def finish(plan: Plan, store: Store, run: str) -> Finished:
+    """Take note that all chunks of a plan are done.
+
+    Raises:
+        RowsLost: one of them is not.
+        Superseded: another run has begun since.
+    """
+    lacking = len({chunk.number for chunk in plan.chunks()} ^ store.done().keys())
+    if lacking:
+        raise RowsLost(f"{store.where}: {lacking} chunks are not those of the plan; run the command again")
+    return store.finish(run)
 
 
 def _alone(job: Job, todo: Sequence[int]) -> Iterator[tuple[int, Kept]]:

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from scoring.backfill.database import MIGRATIONS, open_database
 from scoring.backfill.outcomes import OFFSET, Outcomes
 from scoring.backfill.plan import Plan, decode_plan
-from scoring.backfill.store import Busy, Finished, Kept, OtherPlan, Superseded, other_plan, summed
+from scoring.backfill.refusals import Busy, OtherPlan, Superseded
+from scoring.backfill.store import Finished, Kept, going_on, summed
 from scoring.backfill.tables import backfills, chunks, rows_table, table_name
 from scoring.contract.errors import BatonError
 from scoring.database.connection import Database, database_now
@@ -70,15 +71,14 @@ class SqlStore:
             connection.commit()
             yield
 
-    def begin(self, plan: Plan, actor: str, run: str) -> None:
+    def begin(self, plan: Plan, actor: str, run: str) -> Plan:
         """See ``Store``."""
         with self._database.writing() as connection:
             before = connection.execute(sa.select(backfills.c.plan).where(self._own)).scalar()
             if before is not None:
-                if before != plan.encode():
-                    raise other_plan(self._title, decode_plan(before), plan)
+                begun = going_on(self._title, decode_plan(before), plan)
                 connection.execute(sa.update(backfills).where(self._own).values(run=run))
-                return
+                return begun
             if sa.inspect(connection).has_table(self._rows.name):
                 raise OtherPlan(f"{self._title}: its table {self._rows.name} is there already; give another --name")
             self._rows.create(connection)
@@ -93,6 +93,13 @@ class SqlStore:
             connection.execute(
                 sa.insert(backfills).values(**self._identity, **values, chunks=len(plan.chunks()), begun_at=now)
             )
+        return plan
+
+    def begun(self) -> Plan | None:
+        """See ``Store``."""
+        with self._database.reading() as connection:
+            found = connection.execute(sa.select(backfills.c.plan).where(self._own)).scalar()
+        return None if found is None else decode_plan(found)
 
     def done(self) -> dict[int, Kept]:
         """See ``Store``."""

@@ -8,9 +8,9 @@ import msgspec
 
 from scoring.backfill.outcomes import Outcomes
 from scoring.backfill.plan import Plan
+from scoring.backfill.refusals import OtherPlan
 from scoring.contract.decoding import decodable
 from scoring.contract.digest import Digest, digest_of
-from scoring.contract.errors import BatonError, DecisionRefused
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,18 +36,6 @@ class Finished(msgspec.Struct, frozen=True, kw_only=True):
 decodable(Kept, Finished)
 
 
-class Superseded(BatonError):
-    """Another run of the same backfill has taken over; what this one still wrote was refused."""
-
-
-class Busy(BatonError):
-    """Another run of the same backfill is at work; wait for it, or end it."""
-
-
-class OtherPlan(DecisionRefused):
-    """A backfill of this name was begun otherwise; give this one another name, or remove that one."""
-
-
 class Store(Protocol):
     """Keeps the rows of one backfill, each chunk as a whole or not at all."""
 
@@ -62,15 +50,21 @@ class Store(Protocol):
             Busy: another run holds it.
         """
 
-    def begin(self, plan: Plan, actor: str, run: str) -> None:
+    def begin(self, plan: Plan, actor: str, run: str) -> Plan:
         """Begin, or go on with what was begun before.
 
         Args:
             run: unlike that of every other run.
 
+        Returns:
+            the plan that counts: the one that it was begun with.
+
         Raises:
             OtherPlan: what was begun under this name is something else.
         """
+
+    def begun(self) -> Plan | None:
+        """The plan that it was begun with; None where it was not."""
 
     def done(self) -> Mapping[int, Kept]:
         """The chunks that are done, by their numbers."""
@@ -103,12 +97,18 @@ def summed(kept: Mapping[int, Kept]) -> Finished:
     )
 
 
-def other_plan(what: str, before: Plan, now: Plan) -> OtherPlan:
-    """The refusal, with what has changed."""
+def going_on(what: str, before: Plan, now: Plan) -> Plan:
+    """The plan that a backfill was begun with, to go on with; a topic may have grown since, of which it knows nothing.
+
+    Raises:
+        OtherPlan: it was begun for something else.
+    """
     if before.asked != now.asked:
         changed = f"it was begun for {before.asked.period}, and asked for otherwise"
     elif before.spans != now.spans:
         changed = "the ledger or its bundles say otherwise now which version scores when"
+    elif before.topic_id != now.topic_id:
+        changed = "the input topic was made anew since"
     else:
-        changed = "the topic has changed since"
-    return OtherPlan(f"{what}: {changed}; give this one another --name, or remove that one with baton backfill remove")
+        return before
+    raise OtherPlan(f"{what}: {changed}; give this one another --name, or remove that one with baton backfill remove")

@@ -1,61 +1,38 @@
 """``baton backfill``: score a past period with the versions that were champion then, or with one that is named."""
 
 import os
-import re
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
-from scoring.backfill.asked import A_DAY_S, Asked, asked_for, name_of
+from scoring.backfill.asked import Asked, Origin, asked_for, name_of
 from scoring.backfill.catalog import Catalog, Listed
-from scoring.backfill.chunks import Job, Place
+from scoring.backfill.chunks import Place, job_of
 from scoring.backfill.lookahead import Span
 from scoring.backfill.prepare import Prepared, count, prepare
 from scoring.backfill.run import run as run_job
 from scoring.backfill.store import Finished
 from scoring.backfill.telling import Teller
-from scoring.console import Moment, default_actor, echo_json, echo_table, json_option, new_run_id
+from scoring.console import (
+    EXIT_REFUSED,
+    Length,
+    Moment,
+    WithDefault,
+    default_actor,
+    echo_json,
+    echo_table,
+    json_option,
+    new_run_id,
+)
 from scoring.contract.clock import rfc3339
 from scoring.settings import Settings, read_settings
-
-_UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": A_DAY_S}
-
-
-class Length(click.ParamType[int]):
-    """A length of time in seconds: ``90s``, ``10min``, ``6h``, ``1d``."""
-
-    name = "length"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"([1-9][0-9]{0,6})(s|min|h|d)", value)
-        if found is None:
-            self.fail(f"{value!r} is not a length of time such as 90s, 10min, 6h or 1d", param, ctx)
-        return int(found[1]) * _UNITS_S[found[2]]
-
-
-class WithDefault(click.Group):
-    """A group in which what is no command's name is a model's: ``baton backfill MODEL`` is ``… run MODEL``."""
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; of a model's name, the one that runs."""
-        return super().get_command(ctx, cmd_name) or super().get_command(ctx, "run")
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """A model's name is the first argument of the command that runs."""
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            return super().resolve_command(ctx, ["run", *args])
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=WithDefault)
@@ -108,6 +85,7 @@ class WouldDo(msgspec.Struct, frozen=True, kw_only=True):
 @click.argument("model")
 @click.option("--from", "start", required=True, type=Moment(), help="Event time at which it begins; included.")
 @click.option("--to", "end", required=True, type=Moment(), help="Event time at which it ends; not included.")
+@click.option("--from-topic", is_flag=True, help="Take the records from the input topic instead of the sources.")
 @click.option("--version", help="Score all of it with this one; by default with the champion of each event's time.")
 @click.option(
     "--name", help="Part of the table's name; by default made of what is asked, so that asking again goes on."
@@ -132,6 +110,7 @@ def run(
     *,
     start: datetime,
     end: datetime,
+    from_topic: bool,
     version: str | None,
     name: str | None,
     output: Path | None,
@@ -144,20 +123,36 @@ def run(
 ) -> None:
     """Score the records of MODEL with an event in the period, each with the version that was champion at its event.
 
-    The records come from the sources that the version's bundle names. What cannot be scored is a row too, with its
-    reason. A version that may know something of the period is refused: by its data, its holdout, or a label that became
-    known later. Killed or stopped, it goes on where it was when the same command is run again. Exit status 1 when it is
-    refused, or something could not be reached.
+    The records come from the sources that the version's bundle names, or from the input topic as it stands. What cannot
+    be scored is a row too, with its reason. A version that may know something of the period is refused: by its data,
+    its holdout, or a label that became known later. Killed or stopped, it goes on where it was when the same command is
+    run again. Exit status 1 when it is refused, or something could not be reached.
     """
-    asked = asked_for(model, start, end, version=version, allow_lookahead=allow_lookahead, chunk_s=chunk_s)
+    origin = Origin.TOPIC if from_topic else Origin.SOURCES
+    asked = asked_for(
+        model, start, end, origin=origin, version=version, allow_lookahead=allow_lookahead, chunk_s=chunk_s
+    )
     settings = read_settings()
     place = _place(asked, name_of(asked, name), output, settings)
-    with tempfile.TemporaryDirectory(prefix="baton-backfill-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="baton-backfill-") as scratch, _stoppable():
         prepared = prepare(asked, settings, Path(scratch))
         if dry_run:
             _tell_plan(place, prepared, as_json=as_json)
         else:
-            _run(place, prepared, actor or default_actor(), processes or _cores(), as_json=as_json)
+            _run(place, prepared, Path(scratch), actor or default_actor(), processes or _cores(), as_json=as_json)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C, and SIGTERM as well, stop after the chunks in hand; what was begun is tidied away."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("baton: stopped; run the same command again to go on", err=True)
+        sys.exit(EXIT_REFUSED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _place(asked: Asked, name: str, output: Path | None, settings: Settings) -> Place:
@@ -170,20 +165,16 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _run(place: Place, prepared: Prepared, actor: str, processes: int, *, as_json: bool) -> None:
-    plan, run_id, store = prepared.plan, new_run_id(), place.open()
-    job = Job(
-        plan=plan,
-        place=place,
-        bundles={version: str(bundle.folder) for version, bundle in prepared.bundles.items()},
-        connections=prepared.connections,
-        run=run_id,
-    )
+def _run(place: Place, prepared: Prepared, scratch: Path, actor: str, processes: int, *, as_json: bool) -> None:
+    run_id, store = new_run_id(), place.open()
     with store.lock():
-        store.begin(plan, actor, run_id)
+        plan = store.begin(prepared.plan, actor, run_id)
         found, chunks = len(store.done()), len(plan.chunks())
-        with Teller(place.model, chunks, found) as teller:
-            finished = store.finished() or run_job(job, store, processes, teller.tell)
+        finished = store.finished()
+        if finished is None:
+            job = job_of(prepared, plan, place, run_id, scratch / "staged")
+            with Teller(place.model, chunks, found) as teller:
+                finished = run_job(job, store, processes, teller.tell)
     _tell_end(place, store.where, plan.spans, finished, chunks, found, as_json=as_json)
 
 
@@ -201,7 +192,7 @@ def _tell_end(
 
 def _tell_plan(place: Place, prepared: Prepared, *, as_json: bool) -> None:
     plan, records = prepared.plan, count(prepared)
-    done = 0 if place.url is None else _done(place)
+    done = 0 if place.url is None else Catalog(place.url).done(place.model, place.name)
     would = WouldDo(
         model=place.model,
         name=place.name,
@@ -217,14 +208,6 @@ def _tell_plan(place: Place, prepared: Prepared, *, as_json: bool) -> None:
     _echo_spans(plan.spans)
     known = "as many records as the sources have" if records is None else f"{records:,} records"
     click.echo(f"{known} in {would.chunks} chunks, {done} of them done, would be in {would.where}")
-
-
-def _done(place: Place) -> int:
-    """How many chunks are done of what was begun before; looking makes no table."""
-    catalog = Catalog(place.url or "")
-    if not catalog.exists():
-        return 0
-    return next((each.done for each in catalog.all(place.model) if each.name == place.name), 0)
 
 
 def _echo_spans(spans: Sequence[Span]) -> None:

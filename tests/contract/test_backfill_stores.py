@@ -16,8 +16,9 @@ from scoring.backfill.chunks import Place
 from scoring.backfill.lookahead import Span
 from scoring.backfill.outcomes import COLUMNS, Outcomes
 from scoring.backfill.plan import Plan
+from scoring.backfill.refusals import Busy, OtherPlan, Superseded
 from scoring.backfill.sql_store import moments
-from scoring.backfill.store import Busy, Kept, OtherPlan, Store, Superseded
+from scoring.backfill.store import Kept, Store
 from scoring.backfill.tables import MAXIMUM_NAME_CHARACTERS, REVISION, VERSION_TABLE, metadata, table_name
 from scoring.contract.clock import epoch_s
 from scoring.contract.errors import ConfigurationError
@@ -109,7 +110,7 @@ def test_rows_come_back_to_the_last_bit(place: Place, store: Store) -> None:
 def test_a_chunk_is_done_once_its_rows_are_there(place: Place, store: Store) -> None:
     found = plan()
     store.begin(found, "somebody", "run")
-    assert store.done() == {}
+    assert (store.begun(), store.done()) == (found, {})
     kept = store.write("run", outcomes(found, 1))
     assert kept == Kept(rows=3, failures=1, digest=digest_for("1"))
     assert store.done() == {1: kept}
@@ -159,6 +160,7 @@ def test_going_on_finds_what_is_done(place: Place, store: Store) -> None:
     store.begin(found, "somebody", "first")
     store.write("first", outcomes(found, 0))
     again = place.open()
+    assert again.begun() == found
     again.begin(found, "somebody else", "second")
     assert list(again.done()) == [0]
 
@@ -196,15 +198,11 @@ def test_equal_rows_make_equal_files(tmp_path: Path) -> None:
         place, found = Place(model="small", name="one", folder=str(tmp_path / name)), plan()
         store = place.open()
         with store.lock():
-            store.begin(found, name, str(uuid4()))
-            store.write(_run(store), outcomes(found, 0))
+            run = str(uuid4())
+            store.begin(found, name, run)
+            store.write(run, outcomes(found, 0))
         contents.append((tmp_path / name / "part-000000.parquet").read_bytes())
     assert contents[0] == contents[1]
-
-
-def _run(store: Any) -> str:
-    run: str = store.begun().run
-    return run
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from scoring.contract.features import FieldType, Lookup, LookupField, TableLookup
-from scoring.contract.manifest import Snapshot, Source
+from scoring.contract.manifest import Snapshot, Source, Topics
 from scoring.contract.notice import Kind
 from scoring.promotion.entry import Interval, Proposal
 from scoring.promotion.ledger import Ledger
@@ -120,6 +120,7 @@ class Past(msgspec.Struct, frozen=True):
         known_by: datetime | None = None,
         lookups: tuple[Lookup, ...] = HEAT,
         sources: tuple[Source, ...] = SOURCES,
+        topics: Topics | None = None,
         **snapshot: Any,
     ) -> str:
         """A version that was trained on ``[start, end)``; returns its digest."""
@@ -135,7 +136,9 @@ class Past(msgspec.Struct, frozen=True):
         )
         folder = self.folder / "made" / str(number)
         folder.parent.mkdir(exist_ok=True)
-        digest = make_bundle(folder, number, schema=small_schema(lookups), sources=sources, snapshot=trained)
+        digest = make_bundle(
+            folder, number, schema=small_schema(lookups), sources=sources, snapshot=trained, topics=topics
+        )
         assert self.registry.register(MODEL, folder, {}) == str(number)
         return digest
 
@@ -176,9 +179,9 @@ def make_past(folder: Path, *, warehouse: str | None = None, predictions: str | 
     return Past(folder, Ledger.open(ledger_url), FolderRegistry(folder / "registry"), environment)
 
 
-def with_champions(past: Past, borders: Sequence[float] = (0, 1.5, 3)) -> Past:
+def with_champions(past: Past, borders: Sequence[float] = (0, 1.5, 3), *, topics: Topics | None = None) -> Past:
     """Versions 1, 2, 3 … that each count from a day on, trained long before."""
     for number, border in enumerate(borders, start=1):
-        past.register(number, start=FIRST - 40 * DAY, end=FIRST - 30 * DAY)
+        past.register(number, start=FIRST - 40 * DAY, end=FIRST - 30 * DAY, topics=topics)
         past.promote(number, effective_from=day(border))
     return past

@@ -1,6 +1,8 @@
 """``baton backfill`` from end to end: real bundles, a real ledger, the processes that it starts."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +10,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from scoring.backfill.catalog import Catalog
 from scoring.backfill.chunks import Place
 from scoring.cli import group
 from scoring.contract.clock import rfc3339
 from scoring.contract.errors import BatonError
 from tests.support.backfills import rows_of
 from tests.support.bundles import COLORS
+from tests.support.deciders import PROJECT
 from tests.support.past import FIRST, LACKING, MODEL, RECORDS, Past, day, expected, make_past, moment_of, with_champions
 
 PERIOD = ("--from", rfc3339(day(0)), "--to", rfc3339(day(4)))
@@ -150,6 +154,25 @@ def test_backfills_are_listed_shown_and_removed(past: Past) -> None:
     assert "1 of 1 chunks, 100 rows, 1 not scored" in baton("show", MODEL, "gone").stdout
     assert "is gone, with 100 rows" in baton("remove", MODEL, "gone").stdout
     assert "gone" not in {each["name"] for each in answer("list", MODEL)}
+
+
+def test_told_to_stop_it_keeps_what_is_done_and_goes_on_from_there(past: Past, scored: tuple[Any, Place]) -> None:
+    where = place(past, "stopped")
+    command = [sys.executable, "-m", "scoring", "backfill", MODEL, *PERIOD, "--name", "stopped", "--chunk", "10min"]
+    process = subprocess.Popen([*command, "--processes", "1"], stderr=subprocess.PIPE, text=True, cwd=PROJECT)
+    try:
+        while process.poll() is None and not Catalog(where.url or "").done("small", "stopped"):
+            pass
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 1, said
+    assert "stopped; run the same command again to go on" in said
+    told = answer(MODEL, *PERIOD, "--name", "stopped", "--chunk", "10min", "--processes", "1")
+    assert 0 < told["found"] < told["chunks"] == 4 * 144
+    names = ["record_key", "score", "version"]
+    assert rows_of(where, names) == rows_of(scored[1], names)
 
 
 def test_nothing_but_its_own_tables_was_written(past: Past, scored: tuple[Any, Place]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from baton_airflow import factory, repair, retrain
+from baton_airflow import backfill, factory, repair, retrain
 from baton_airflow.house import RUN_FAILED
 from scoring.contract.alert import AlertKind
 from tests.support.airflow_home import PROJECT
@@ -49,10 +49,12 @@ def test_every_file_in_the_dags_folder_is_listed_here() -> None:
     assert found == DAG_FILES
 
 
-def test_there_are_two_dags_for_each_definition_and_one_that_repairs(dags: dict[str, Any]) -> None:
+def test_there_are_two_dags_for_each_definition_one_that_repairs_and_one_that_scores_the_past(
+    dags: dict[str, Any],
+) -> None:
     names = load_definitions(Path(os.environ["BATON_MODELS_DIR"]))
     own = {f"{what}_{name}" for what in ("train", "retrain") for name in names}
-    assert set(dags) == own | {"baton_reconcile"}
+    assert set(dags) == own | {"baton_reconcile", "baton_backfill"}
 
 
 def test_a_broken_definition_is_an_import_error_of_its_own_and_takes_no_other_dag_away(
@@ -64,7 +66,7 @@ def test_a_broken_definition_is_an_import_error_of_its_own_and_takes_no_other_da
     (tmp_path / "models" / "broken.py").write_text("import no_such_module\n")
     monkeypatch.setenv("BATON_MODELS_DIR", str(tmp_path / "models"))
     bag = DagBag(PROJECT / "dags")
-    assert set(bag.dags) == {"train_flight_delay", "retrain_flight_delay", "baton_reconcile"}
+    assert set(bag.dags) == {"train_flight_delay", "retrain_flight_delay", "baton_reconcile", "baton_backfill"}
     (file, error) = next(iter(bag.import_errors.items()))
     assert len(bag.import_errors) == 1
     assert Path(file).name == "baton_mistakes.py"
@@ -98,14 +100,15 @@ def test_fifty_definitions_keep_them_too(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("BATON_MODELS_DIR", str(write_definitions(tmp_path, 50)))
     bag = DagBag(PROJECT / "dags")
     assert bag.import_errors == {}
-    assert len(bag.dags) == 101
+    assert len(bag.dags) == 102
     for dag in bag.dags.values():
         keeps_the_rules(dag)
 
 
 def keeps_the_rules(dag: Any) -> None:
     """Owner, tags, docs of its module, retries, limits of time, one run at once, and somebody who is told."""
-    module = {"train_": factory, "retrain_": retrain}.get(dag.dag_id.partition("_")[0] + "_", repair)
+    own = {"baton_backfill": backfill, "baton_reconcile": repair}
+    module = own.get(dag.dag_id) or {"train": factory, "retrain": retrain}[dag.dag_id.partition("_")[0]]
     assert dag.owner == "baton"
     assert "baton" in dag.tags
     first_line = module._HOW.strip().splitlines()[0].format(model=dag.dag_id.partition("_")[2], labels="")

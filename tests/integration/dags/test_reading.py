@@ -65,7 +65,7 @@ def test_reading_50_definitions_makes_all_dags_and_touches_nothing_but_code(tmp_
     found = read(write_definitions(tmp_path, DEFINITIONS), tmp_path / "airflow")
     assert touched(found) == []
     own = {f"{what}_{NAME}_{number:03}" for number in range(DEFINITIONS) for what in ("train", "retrain")}
-    assert set(found["dags"]) == own | {"baton_reconcile"}
+    assert set(found["dags"]) == own | {"baton_reconcile", "baton_backfill"}
 
 
 PLANTED = """

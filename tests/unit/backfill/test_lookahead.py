@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scoring.backfill.asked import Asked, BackfillRefused, asked_for
+from scoring.backfill.asked import Asked, asked_for
 from scoring.backfill.prepare import Prepared, prepare
+from scoring.backfill.refusals import BackfillRefused
 from scoring.contract.notice import Kind
 from scoring.registry.folder import FolderRegistry
 from scoring.scorer.bundle import open_bundle

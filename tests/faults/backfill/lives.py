@@ -1,0 +1,122 @@
+"""A backfill that is killed again and again, and the oracle that holds its rows against an undisturbed one's."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from scoring.backfill import chunks
+from scoring.backfill.asked import asked_for
+from scoring.backfill.chunks import Job, Place
+from scoring.backfill.prepare import prepare
+from scoring.backfill.run import run
+from scoring.scorer.bundle import open_bundle
+from scoring.settings import Settings
+from tests.faults.backfill.dying import BUSY, LIFE, POINTS, Life
+from tests.support.backfills import rows_of
+from tests.support.deciders import PROJECT
+from tests.support.past import MODEL, Past, day
+
+CHUNK_S = 3_600
+PATIENCE_S = 60.0
+# How a run ends one of whose processes was killed.
+ORPHANED = "run the command again to go on"
+
+
+def job_of(past: Past, place: Place) -> Job:
+    """Four days in hours, with the champions of each."""
+    settings = Settings(
+        ledger_url=past.environment["BATON_LEDGER_URL"],
+        connections={"warehouse": past.environment["BATON_CONNECTIONS__WAREHOUSE"]},
+    )
+    asked = asked_for(MODEL, day(0), day(4), chunk_s=CHUNK_S)
+
+    def bring(model: str, version: str, digest: str | None, folder: Path) -> None:
+        past.registry.fetch(model, version, folder)
+        open_bundle(folder, digest)
+
+    prepared = prepare(asked, settings, past.folder / f"bundles-{uuid.uuid4().hex}", bring)
+    return chunks.job_of(prepared, prepared.plan, place, "undisturbed", past.folder / "staged")
+
+
+def undisturbed(past: Past, place: Place) -> list[tuple[Any, ...]]:
+    """The rows of a run that nothing happens to, in this process."""
+    job, store = job_of(past, place), place.open()
+    with store.lock():
+        store.begin(job.plan, "somebody", job.run)
+        run(job, store, 1, lambda _number, _kept: None)
+    return rows_of(place)
+
+
+def plans(seed: int, kills: int) -> Iterator[dict[str, Any]]:
+    """Where each life ends: every point, after one chunk or a few, this process or the one that started all."""
+    chooser = random.Random(seed)
+    for number in range(kills):
+        victim = chooser.choice(("self", "run"))
+        yield {"point": POINTS[number % len(POINTS)], "count": chooser.randint(1, 3), "victim": victim}
+
+
+def live(folder: Path, life: Life) -> int:
+    """One life, and all that it started; returns its exit status, negative where a signal ended it."""
+    path = folder / f"life-{uuid.uuid4().hex}.json"
+    path.write_bytes(msgspec.json.encode(life))
+    command = [sys.executable, "-m", "tests.faults.backfill.dying"]
+    environment = {**os.environ, LIFE: str(path), "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}"}
+    with (folder / "lives.log").open("ab") as log:
+        done = subprocess.run(
+            command, env=environment, cwd=PROJECT, stdout=log, stderr=log, timeout=PATIENCE_S, check=False
+        )
+    return done.returncode
+
+
+def kill_on_its_way(
+    folder: Path, job: Job, kills: Sequence[dict[str, Any]], *, processes: int, bug: str | None = None
+) -> Counter[str]:
+    """Run it with these ends, and then to its end; returns how often it died at which point.
+
+    Raises:
+        AssertionError: it ended before all kills were carried out, or in the end it does not end well.
+    """
+    died: Counter[str] = Counter()
+    for plan in kills:
+        status = _until_not_busy(folder, _life(job, processes, bug=bug, **plan))
+        if status == -signal.SIGKILL or (status == 1 and _log(folder).rstrip().endswith(ORPHANED)):
+            died[plan["point"]] += 1
+    assert died.total() == len(kills), f"it ended after {died.total()} of {len(kills)} kills\n{_log(folder)}"
+    assert _until_not_busy(folder, _life(job, processes, bug=bug)) == 0, _log(folder)
+    return died
+
+
+def _life(job: Job, processes: int, **more: Any) -> Life:
+    return Life(job=msgspec.structs.replace(job, run=str(uuid.uuid4())), processes=processes, **more)
+
+
+def _until_not_busy(folder: Path, life: Life) -> int:
+    """A database takes a moment to see that a killed run has let go of its lock."""
+    deadline = time.monotonic() + PATIENCE_S
+    while (status := live(folder, life)) == BUSY and time.monotonic() < deadline:
+        pass
+    return status
+
+
+def _log(folder: Path) -> str:
+    return (folder / "lives.log").read_text(errors="replace")[-3_000:]
+
+
+def judge(found: Sequence[tuple[Any, ...]], expected: Sequence[tuple[Any, ...]]) -> list[str]:
+    """How rows differ from those of an undisturbed run: what is missing, doubled or altered."""
+    assert expected, "an undisturbed run wrote nothing, so nothing can be held against it"
+    first, second = Counter(map(repr, expected)), Counter(map(repr, found))
+    missing, strange = first - second, second - first
+    faults = [f"missing or altered: {row}" for row in missing]
+    faults += [f"{'doubled' if row in first else 'altered'}: {row}" for row in strange]
+    return faults or ([] if list(found) == list(expected) else ["the order differs"])
