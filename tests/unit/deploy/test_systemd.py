@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from scoring.service.ending import EXIT_CONFIGURATION
 from scoring.settings import Settings
-from scoring.worker.ending import EXIT_CONFIGURATION
 from scoring.worker.supervisor import END_PATIENCE_S
 
 UNIT = Path(__file__).parents[3] / "deploy" / "systemd" / "baton-worker@.service"
