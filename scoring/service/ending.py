@@ -7,10 +7,16 @@ from typing import NoReturn
 
 import structlog
 
+from scoring.contract.errors import BatonError
+
 EXIT_CONFIGURATION = 2
 # A fresh process is the only safe answer.
 EXIT_AGAIN = 70
 log = structlog.get_logger()
+
+
+class MustExit(BatonError):
+    """The process cannot go on (it was fenced, or the client is in an unknown state); a fresh one has to start."""
 
 
 def leave(status: int) -> NoReturn:

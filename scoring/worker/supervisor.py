@@ -15,11 +15,11 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from scoring.service.backoff import Backoff
 from scoring.service.ending import EXIT_AGAIN, EXIT_CONFIGURATION
 from scoring.service.stop import STOP_PATIENCE_S, Stop
 from scoring.service.systemd import Notifier
 from scoring.worker.lifeline import Post
-from scoring.worker.policy import Backoff
 
 LOOK_EVERY_S = 0.2
 TELL_EVERY_S = 5.0

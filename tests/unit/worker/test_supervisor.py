@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from scoring.contract.errors import ConfigurationError
+from scoring.service.backoff import Backoff
 from scoring.service.ending import EXIT_AGAIN
 from scoring.service.stop import Stop
 from scoring.service.systemd import Notifier, notifier
 from scoring.worker.lifeline import Lifeline
-from scoring.worker.policy import Backoff
 from scoring.worker.slot import hold_slot, take_core
 from scoring.worker.supervisor import END_PATIENCE_S, GIVEN_UP_WAIT_S, HANG_MARGIN_S, RestartPolicy, Running, Supervisor
 
