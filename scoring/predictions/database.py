@@ -7,7 +7,7 @@ from sqlalchemy.engine import make_url
 
 from scoring.contract.errors import ConfigurationError
 from scoring.database.connection import Database
-from scoring.database.migrations import Migrations
+from scoring.database.migrations import Migrations, require_current
 from scoring.predictions.tables import REVISION, VERSION_TABLE
 
 MIGRATIONS = Migrations(
@@ -31,6 +31,23 @@ def open_database(url: str) -> Database:
         )
     if database.engine.dialect.name == "postgresql":
         event.listen(database.engine, "connect", _read_times_in_utc)
+    return database
+
+
+def open_current(url: str) -> Database:
+    """The predictions' database, with its tables.
+
+    Raises:
+        ConfigurationError: as ``open_database``; or the tables are not there at this version's revision.
+        Unavailable: the database cannot be reached.
+    """
+    database = open_database(url)
+    database.require_file()
+    try:
+        require_current(database, MIGRATIONS)
+    except BaseException:
+        database.engine.dispose()
+        raise
     return database
 
 

@@ -10,9 +10,8 @@ from scoring.contract.clock import Moment
 from scoring.contract.decoding import decodable
 from scoring.contract.errors import ContractError
 from scoring.database.connection import Database
-from scoring.database.migrations import require_current
 from scoring.predictions import tables
-from scoring.predictions.database import MIGRATIONS, open_database
+from scoring.predictions.database import open_current
 from scoring.predictions.keys import asked_key
 from scoring.predictions.stored import (
     Page,
@@ -62,14 +61,7 @@ class Predictions:
             ConfigurationError: the URL is wrong, or the tables are not there at this version's revision.
             Unavailable: the database cannot be reached.
         """
-        database = open_database(url)
-        database.require_file()
-        try:
-            require_current(database, MIGRATIONS)
-        except BaseException:
-            database.engine.dispose()
-            raise
-        return cls(database)
+        return cls(open_current(url))
 
     def close(self) -> None:
         """Let go of the connections that are not in use."""

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Index,
     Integer,
@@ -64,6 +65,15 @@ def _prediction(*, keyed: bool) -> Iterator[Column[Any]]:
     yield Column("pass_through", document())
     yield Column("lookups", document())
 
+
+identity = Table(
+    "predictions_identity",
+    metadata,
+    # One row: the only value that the check lets in.
+    Column("id", Integer, CheckConstraint("id = 1", name="predictions_identity_one_row"), autoincrement=False),
+    Column("tables", String(36), nullable=False),
+    PrimaryKeyConstraint("id", name="predictions_identity_pk"),
+)
 
 # The topics of predictions, record for record: under at-least-once delivery, too, where an input may have two.
 predictions = Table(

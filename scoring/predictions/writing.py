@@ -7,15 +7,17 @@ that read one partition, the one that comes second finds another offset there. S
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
+from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from scoring.contract.errors import BatonError
+from scoring.contract.errors import BatonError, ConfigurationError
 from scoring.database.connection import Database
 from scoring.predictions import tables
+from scoring.predictions.database import open_current
 from scoring.predictions.latest import newer_in_sql, newest_per_key
 from scoring.predictions.rows import DeadLetterRow, PredictionRow, UnreadableRow
 
@@ -62,43 +64,89 @@ class Batch(msgspec.Struct, frozen=True):
     unreadable: Sequence[UnreadableRow] = ()
 
 
-def begin(database: Database, partition: Partition, first_offset: int) -> int:
-    """The next offset of a partition; where it has none yet, it begins at ``first_offset``."""
-    columns = tables.offsets.c
-    place = (columns.topic_id == partition.topic_id) & (columns.topic_partition == partition.number)
-    with database.writing() as connection:
-        insert = _inserting(connection, tables.offsets).on_conflict_do_nothing()
-        connection.execute(insert, _offset_row(partition, first_offset))
-        return int(connection.execute(sa.select(columns.next_offset).where(place)).scalar_one())
+class Refused(BatonError):
+    """The database is well, and does not take a value of the batch; nothing was written."""
 
 
-def write(database: Database, batch: Batch) -> None:
-    """Write a batch, all of it or nothing.
+class Tables:
+    """The predictions' tables, as a sink writes them (see ``Tables.open``).
 
-    Raises:
-        Overtaken: another sink was faster.
-        Unavailable: the database cannot be reached now; whether the batch was written is not known, ``begin`` tells.
+    Every method raises Unavailable when the database cannot be reached now, and ConfigurationError when the tables are
+    not there.
     """
-    with database.writing() as connection:
-        _move(connection, batch.moves)
-        _append(connection, tables.predictions, batch.predictions)
-        _append(connection, tables.dead_letters, batch.dead_letters)
-        _append(connection, tables.unreadable, batch.unreadable)
-        _replace_latest(connection, newest_per_key(batch.predictions))
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open the tables at a SQLAlchemy URL.
+
+        Raises:
+            ConfigurationError: the URL is wrong, or the tables are not there at this version's revision.
+            Unavailable: the database cannot be reached.
+        """
+        return cls(open_current(url))
+
+    def identity(self) -> UUID:
+        """The UUID that the tables have had since they were made: the sinks that fill them are one group."""
+        with self.database.reading() as connection:
+            return UUID(connection.execute(sa.select(tables.identity.c.tables)).scalar_one())
+
+    def begin(self, partition: Partition, first_offset: int) -> int:
+        """The next offset of a partition; where it has none yet, it begins at ``first_offset``."""
+        columns = tables.offsets.c
+        place = (columns.topic_id == partition.topic_id) & (columns.topic_partition == partition.number)
+        with self.database.writing() as connection:
+            insert = _inserting(connection, tables.offsets).on_conflict_do_nothing()
+            connection.execute(insert, _offset_row(partition, first_offset))
+            return int(connection.execute(sa.select(columns.next_offset).where(place)).scalar_one())
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch, all of it or nothing.
+
+        Raises:
+            Overtaken: another sink was faster.
+            Refused: the database does not take one of its values.
+            ConfigurationError: its rows are there already, though the offsets say that they are not.
+            Unavailable: whether it was written is not known; ``begin`` tells.
+        """
+        with _refusals(self.database), self.database.writing() as connection:
+            _move(connection, batch.moves)
+            _append(connection, tables.predictions, batch.predictions)
+            _append(connection, tables.dead_letters, batch.dead_letters)
+            _append(connection, tables.unreadable, batch.unreadable)
+            _replace_latest(connection, newest_per_key(batch.predictions))
+
+    def note_gap(self, gap: Gap) -> None:
+        """Put a gap on record and step over it.
+
+        Raises:
+            Overtaken: another sink was faster.
+        """
+        partition = gap.partition
+        with self.database.writing() as connection:
+            _move(connection, [Move(partition, gap.first_offset, gap.next_offset)])
+            row = _offset_row(partition, gap.next_offset) | {"first_offset": gap.first_offset, "found_at": gap.found_at}
+            connection.execute(tables.gaps.insert(), row)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self.database.engine.dispose()
 
 
-def note_gap(database: Database, gap: Gap) -> None:
-    """Put a gap on record and step over it.
-
-    Raises:
-        Overtaken: another sink was faster.
-        Unavailable: the database cannot be reached now.
-    """
-    partition = gap.partition
-    with database.writing() as connection:
-        _move(connection, [Move(partition, gap.first_offset, gap.next_offset)])
-        row = _offset_row(partition, gap.next_offset) | {"first_offset": gap.first_offset, "found_at": gap.found_at}
-        connection.execute(tables.gaps.insert(), row)
+@contextmanager
+def _refusals(database: Database) -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.IntegrityError as error:
+        reason = " ".join(str(error.orig).split())
+        raise ConfigurationError(
+            f"the {database.shown} has rows already that its sink_offsets say are still to come ({reason}); somebody "
+            "changed rows or offsets by hand: put both back to what they were, or delete the rows from that offset on"
+        ) from error
+    except (sa.exc.DataError, sa.exc.StatementError, OverflowError, UnicodeEncodeError) as error:
+        raise Refused(" ".join(str(getattr(error, "orig", None) or error).split())) from error
 
 
 def _offset_row(partition: Partition, next_offset: int) -> dict[str, Any]:

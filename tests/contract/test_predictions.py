@@ -25,7 +25,7 @@ from scoring.predictions.keys import key_text
 from scoring.predictions.reading import Predictions
 from scoring.predictions.rows import prediction_row
 from scoring.predictions.stored import StoredPrediction
-from scoring.predictions.writing import Batch, Gap, Move, Overtaken, Partition, begin, note_gap, write
+from scoring.predictions.writing import Batch, Gap, Move, Overtaken, Partition, Refused, Tables
 from tests.support.postgres import MakeDatabase
 from tests.support.predictions import (
     INPUT,
@@ -267,25 +267,25 @@ def test_what_cannot_be_in_the_tables_is_simply_not_found(predictions: Predictio
 
 
 def next_offset(database: Database) -> int:
-    return begin(database, PARTITION, 999)
+    return Tables(database).begin(PARTITION, 999)
 
 
 def test_a_partition_begins_where_it_is_told_once(predictions_database: Database) -> None:
-    assert begin(predictions_database, PARTITION, 7) == 7
-    assert begin(predictions_database, PARTITION, 0) == 7
+    assert Tables(predictions_database).begin(PARTITION, 7) == 7
+    assert Tables(predictions_database).begin(PARTITION, 0) == 7
     other = Partition("made-again", PLACE.partition, PLACE.topic)
-    assert begin(predictions_database, other, 0) == 0
+    assert Tables(predictions_database).begin(other, 0) == 0
 
 
 def test_of_two_sinks_that_read_the_same_the_second_writes_nothing(predictions_database: Database) -> None:
-    assert begin(predictions_database, PARTITION, 0) == 0
+    assert Tables(predictions_database).begin(PARTITION, 0) == 0
     batch = Batch([Move(PARTITION, 0, 2)], [prediction_row(predicted(n)) for n in range(2)])
-    write(predictions_database, batch)
+    Tables(predictions_database).write(batch)
     with pytest.raises(Overtaken, match=r"small\.predictions/0 from offset 0"):
-        write(predictions_database, batch)
+        Tables(predictions_database).write(batch)
     longer = Batch([Move(PARTITION, 0, 3)], [prediction_row(predicted(n)) for n in range(3)])
     with pytest.raises(Overtaken):
-        write(predictions_database, longer)
+        Tables(predictions_database).write(longer)
     assert next_offset(predictions_database) == 2
     assert len(stored(predictions_database)) == 2
 
@@ -293,17 +293,37 @@ def test_of_two_sinks_that_read_the_same_the_second_writes_nothing(predictions_d
 def test_a_batch_is_written_whole_or_not_at_all(predictions_database: Database) -> None:
     store(predictions_database, predicted(0))
     twice = [prediction_row(predicted(n)) for n in (1, 0)]  # the second one is there
-    with pytest.raises(sa.exc.IntegrityError):
-        write(predictions_database, Batch([Move(PARTITION, 1, 2)], twice))
+    with pytest.raises(ConfigurationError, match="changed rows or offsets by hand"):
+        Tables(predictions_database).write(Batch([Move(PARTITION, 1, 2)], twice))
     assert next_offset(predictions_database) == 1
     assert [found.place.offset for found in stored(predictions_database)] == [0]
 
 
+@pytest.mark.parametrize("changes", [{"sequence": 2**63}, {"topic_offset": 2**63}, {"label": "\ud800"}])
+def test_a_value_that_the_database_does_not_take_is_no_outage(
+    predictions_database: Database, changes: dict[str, Any]
+) -> None:
+    tables_of = Tables(predictions_database)
+    known = tables_of.begin(PARTITION, 0)
+    odd = msgspec.structs.replace(prediction_row(predicted(0)), **changes)
+    with pytest.raises(Refused):
+        tables_of.write(Batch([Move(PARTITION, known, 1)], [prediction_row(predicted(1)), odd]))
+    assert stored(predictions_database) == []
+
+
+def test_tables_keep_their_identity_and_others_have_another(predictions_database: Database, tmp_path: Path) -> None:
+    other = open_database(f"sqlite:///{tmp_path / 'other.db'}")
+    migrate(other, MIGRATIONS)
+    assert Tables(predictions_database).identity() == Tables(predictions_database).identity()
+    assert Tables(predictions_database).identity() != Tables(other).identity()
+    other.engine.dispose()
+
+
 def test_a_gap_is_on_record_and_stepped_over_once(predictions_database: Database) -> None:
-    begin(predictions_database, PARTITION, 10)
-    note_gap(predictions_database, Gap(PARTITION, 10, 25, MOMENT))
+    Tables(predictions_database).begin(PARTITION, 10)
+    Tables(predictions_database).note_gap(Gap(PARTITION, 10, 25, MOMENT))
     with pytest.raises(Overtaken):
-        note_gap(predictions_database, Gap(PARTITION, 10, 25, MOMENT))
+        Tables(predictions_database).note_gap(Gap(PARTITION, 10, 25, MOMENT))
     (found,) = table(predictions_database, "sink_gaps")
     assert (found["first_offset"], found["next_offset"], found["found_at"]) == (10, 25, MOMENT)
     assert next_offset(predictions_database) == 25

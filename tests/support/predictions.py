@@ -22,7 +22,7 @@ from scoring.predictions.stored import (
     stored_prediction,
     stored_unreadable,
 )
-from scoring.predictions.writing import Batch, Move, Partition, begin, write
+from scoring.predictions.writing import Batch, Move, Partition, Tables
 
 MOMENT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 PLACE = Position(topic="small.predictions", topic_id="own-id", partition=0, offset=0)
@@ -92,19 +92,21 @@ def store(database: Database, *records: Record) -> None:
     """Write records that follow each other in one partition, as a sink does."""
     place = records[0].place
     partition = Partition(place.topic_id, place.partition, place.topic)
-    known = begin(database, partition, place.offset)
+    tables_of = Tables(database)
+    known = tables_of.begin(partition, place.offset)
     moves = [Move(partition, known, records[-1].place.offset + 1)]
     if place.topic == LETTERS.topic:
-        write(database, Batch(moves, dead_letters=list(map(dead_letter_row, records))))
+        tables_of.write(Batch(moves, dead_letters=list(map(dead_letter_row, records))))
     else:
-        write(database, Batch(moves, predictions=list(map(prediction_row, records))))
+        tables_of.write(Batch(moves, predictions=list(map(prediction_row, records))))
 
 
 def store_unreadable(database: Database, found: Record, reason: str) -> None:
     """Write a record that is neither, as a sink does."""
     partition = Partition(found.place.topic_id, found.place.partition, found.place.topic)
-    move = Move(partition, begin(database, partition, found.place.offset), found.place.offset + 1)
-    write(database, Batch([move], unreadable=[unreadable_row(found, reason)]))
+    known = Tables(database).begin(partition, found.place.offset)
+    move = Move(partition, known, found.place.offset + 1)
+    Tables(database).write(Batch([move], unreadable=[unreadable_row(found, reason)]))
 
 
 def stored(database: Database) -> list[StoredPrediction]:

@@ -1,5 +1,6 @@
 """Predictions, the latest of each key, dead letters, records that cannot be read, and how far the sink is."""
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make all six tables."""
+    """Make all tables, and give them their UUID for life."""
+    _make_identity()
     _make_predictions()
     _make_dead_letters()
     op.create_table(
@@ -43,6 +45,18 @@ def upgrade() -> None:
         sa.Column("found_at", UtcDateTime, nullable=False),
         sa.PrimaryKeyConstraint("topic_id", "topic_partition", "first_offset", name="sink_gaps_pk"),
     )
+
+
+def _make_identity() -> None:
+    identity = op.create_table(
+        "predictions_identity",
+        sa.Column(
+            "id", sa.Integer, sa.CheckConstraint("id = 1", name="predictions_identity_one_row"), autoincrement=False
+        ),
+        sa.Column("tables", sa.String(36), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="predictions_identity_pk"),
+    )
+    op.bulk_insert(identity, [{"id": 1, "tables": str(uuid.uuid4())}])
 
 
 def _make_predictions() -> None:
