@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from itertools import permutations
 from pathlib import Path
@@ -22,6 +22,7 @@ from scoring.database.migrations import migrate
 from scoring.predictions import tables
 from scoring.predictions.database import MIGRATIONS, open_database
 from scoring.predictions.keys import key_text
+from scoring.predictions.prune import delete, old
 from scoring.predictions.reading import Predictions
 from scoring.predictions.rows import prediction_row
 from scoring.predictions.stored import StoredPrediction
@@ -390,3 +391,26 @@ def test_times_come_back_whatever_zone_the_servers_are_in(make_postgres_database
 def test_dead_letters_are_in_the_order_of_their_topic(predictions_database: Database) -> None:
     store(predictions_database, *map(lettered, range(3)))
     assert [found.place.offset for found in stored_letters(predictions_database)] == [0, 1, 2]
+
+
+# --- pruning ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_old_goes_piece_by_piece_and_the_latest_of_each_key_stays(
+    predictions: Predictions, predictions_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scoring.predictions.prune.PIECE_ROWS", 3)
+    now = datetime.now(UTC)
+    ages = [timedelta(days=100 - n) for n in range(8)] + [timedelta(days=1)] * 2
+    store(
+        predictions_database,
+        *(predicted(n, key=b"%d" % (n % 3), scored_at=now - age) for n, age in enumerate(ages)),
+    )
+    store(predictions_database, lettered(0, at=now - timedelta(days=91)), lettered(1, at=now))
+    found = old(predictions_database, timedelta(days=90))
+    assert {one.table: one.rows for one in found} == {"predictions": 8, "dead_letters": 1, "unreadable_records": 0}
+    assert [list(delete(predictions_database, one)) for one in found] == [[3, 3, 2], [1], []]
+    assert [kept.place.offset for kept in stored(predictions_database)] == [8, 9]
+    assert [kept.place.offset for kept in stored_letters(predictions_database)] == [1]
+    assert [predictions.latest("small", key) is not None for key in ("0", "1", "2")] == [True, True, True]
+    assert {one.rows for one in old(predictions_database, timedelta(days=90))} == {0}
