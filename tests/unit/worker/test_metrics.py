@@ -353,7 +353,7 @@ def test_prometheus_own_format_is_given_to_who_asks_for_it() -> None:
 
 def test_the_page_of_metrics_names_each_with_its_kind_labels_and_meaning() -> None:
     page = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
-    rows = re.findall(r"^\| `(baton_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", page.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(baton_worker_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", page.read_text(), re.MULTILINE)
     suffix = {"counter": "_total"}
     expected = [
         (
