@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     """JSON file with the HMAC keys that sign notices, acknowledgements and heartbeats."""
     ledger_url: str | None = None
     """SQLAlchemy URL of the database that holds the ledger."""
+    predictions_url: str | None = None
+    """SQLAlchemy URL of the database that a sink fills with predictions and dead letters: SQLite or PostgreSQL."""
     registry_uri: str | None = None
     """MLflow tracking URI of the registry, or file:///… for a folder of bundles."""
     predictions_url: str | None = None
@@ -104,6 +106,8 @@ class Settings(BaseSettings):
     """IP address that they are served on; beyond loopback only with a token."""
     metrics_token_file: Path | None = None
     """File with the bearer token that /metrics asks for."""
+    sink_metrics_port: int = Field(default=9664, ge=0, le=65_000)
+    """Port of /metrics, /livez and /readyz of the sink in slot 0, counted up by slot; 0 serves none."""
     log_format: str = Field(default="json", pattern="^(json|console)$")
     """json for machines, console for people."""
     _elsewhere: Callable[[str], str | None] | None = PrivateAttr(default=None)
@@ -176,6 +180,10 @@ class Settings(BaseSettings):
         """SQLAlchemy URL of the ledger's database, or ConfigurationError."""
         return self._need("ledger_url", self.ledger_url)
 
+    def need_predictions_url(self) -> str:
+        """SQLAlchemy URL of the predictions' database, or ConfigurationError."""
+        return self._need("predictions_url", self.predictions_url)
+
     def need_registry_uri(self) -> str:
         """Address of the registry, or ConfigurationError."""
         return self._need("registry_uri", self.registry_uri)
@@ -241,30 +249,43 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: lists everything that is missing or wrong at once.
         """
-        needs = (
+        _ask(
             self.need_models,
             self.need_kafka,
             self.need_keyring,
             self.need_registry_uri,
             self.need_cache_dir,
             self.need_metrics_token,
+            *also,
         )
-        wrong = []
-        for need in (*needs, *also):
-            try:
-                need()
-            except ConfigurationError as error:
-                wrong.append(str(error))
-        if len(wrong) == 1:
-            raise ConfigurationError(wrong[0])
-        if wrong:
-            raise ConfigurationError("settings:\n" + "\n".join(f"  - {line}" for line in wrong))
+
+    def check_sink(self, *also: Callable[[], object]) -> None:
+        """Ask for everything that a sink needs, before it starts; as ``check_worker``.
+
+        Raises:
+            ConfigurationError: lists everything that is missing or wrong at once.
+        """
+        _ask(self.need_models, self.need_kafka, self.need_predictions_url, self.need_metrics_token, *also)
 
     def _need(self, name: str, value: Value | None) -> Value:
         if value is None:
             description = type(self).model_fields[name].description
             raise ConfigurationError(f"BATON_{name.upper()} is not set. It is: {description}")
         return value
+
+
+def _ask(*needs: Callable[[], object]) -> None:
+    """Ask for each of these, and raise ConfigurationError with all that is missing or wrong at once."""
+    wrong = []
+    for need in needs:
+        try:
+            need()
+        except ConfigurationError as error:
+            wrong.append(str(error))
+    if len(wrong) == 1:
+        raise ConfigurationError(wrong[0])
+    if wrong:
+        raise ConfigurationError("settings:\n" + "\n".join(f"  - {line}" for line in wrong))
 
 
 def read_settings(**overrides: Any) -> Settings:

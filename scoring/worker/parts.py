@@ -7,6 +7,8 @@ from scoring.lookups.port import LookupSource
 from scoring.lookups.sources import Late, Sources
 from scoring.lookups.topic import TopicLookups
 from scoring.scorer.trial import TrialLimits
+from scoring.service.stop import Stop
+from scoring.service.watchdog import Watchdog
 from scoring.settings import Settings
 from scoring.worker.breaker import Limits
 from scoring.worker.cache import Cache
@@ -30,9 +32,7 @@ from scoring.worker.metrics import Metrics
 from scoring.worker.offsets import GroupOffsets
 from scoring.worker.orphans import Orphans
 from scoring.worker.pipeline import Pipeline
-from scoring.worker.stop import Stop
 from scoring.worker.surrounding import Surrounding
-from scoring.worker.watchdog import Watchdog
 from scoring.worker.watched import Watched, endpoint_of
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ class Worker:
         self._settings, self._stop, self._restarts = settings, stop, around.restarts
         self._connections = connections
         metrics = Metrics()
-        self._watchdog = Watchdog(limit_s=settings.hang_limit_s, say=around.say)
+        self._watchdog = Watchdog(event="worker.must_exit", limit_s=settings.hang_limit_s, say=around.say)
         member = consumer_settings(settings)
         directory = TopicDirectory(settings.need_kafka(), member["group.id"])
         self._fetch_process = _fetch_process(settings, cores)
