@@ -52,7 +52,8 @@ def live(settings: Settings, surrounding: Surrounding | None = None) -> NoReturn
     bound = _bound(settings)
     threading.excepthook = partial(exit_with_the_thread, event="api.must_exit")
     try:
-        serve(settings, bound, say=around.say)
+        with stop_on_signals(Stop()):  # the server takes signals over, and repeats them when it has ended
+            serve(settings, bound, say=around.say)
     except ConfigurationError:
         raise
     except Exception:  # an unknown state
