@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from scoring.api_settings import ApiSettings
 from scoring.contract.envelope import Keyring
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.notice import MODEL_NAME
@@ -33,7 +34,7 @@ class NotifierSetting(BaseModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class Settings(BaseSettings):
+class Settings(ApiSettings, BaseSettings):
     """Baton's settings. Which of them a command needs, it asks for with the ``need_`` methods."""
 
     model_config = SettingsConfigDict(
@@ -164,6 +165,24 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"BATON_METRICS_TOKEN_FILE: {path} must hold a token of {shortest}")
         return token
 
+    def need_tokens_file(self) -> Path:
+        """The file of the API's tokens, or ConfigurationError: the API is never served without."""
+        return self._need("api_tokens_file", self.api_tokens_file)
+
+    def need_certificate(self) -> tuple[Path, Path] | None:
+        """The files of the API's certificate and of its key; None where it speaks plain HTTP.
+
+        Raises:
+            ConfigurationError: there is one of the two alone, or a file is not there.
+        """
+        if self.api_certificate is None and self.api_key is None:
+            return None
+        found = {name: self._need(name, getattr(self, name)) for name in ("api_certificate", "api_key")}
+        wrong = [f"BATON_{name.upper()}: there is no file {path}" for name, path in found.items() if not path.is_file()]
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+        return found["api_certificate"], found["api_key"]
+
     def need_keyring(self) -> Keyring:
         """The signing keys.
 
@@ -266,6 +285,20 @@ class Settings(BaseSettings):
             ConfigurationError: lists everything that is missing or wrong at once.
         """
         _ask(self.need_models, self.need_kafka, self.need_predictions_url, self.need_metrics_token, *also)
+
+    def check_api(self, *also: Callable[[], object]) -> None:
+        """Ask for everything that the API needs, before it starts (see ``check_worker``)."""
+        _ask(
+            self.need_models,
+            self.need_kafka,
+            self.need_keyring,
+            self.need_registry_uri,
+            self.need_cache_dir,
+            self.need_tokens_file,
+            self.need_certificate,
+            self.need_metrics_token,
+            *also,
+        )
 
     def _need(self, name: str, value: Value | None) -> Value:
         if value is None:

@@ -91,12 +91,17 @@ def heartbeat_settings(settings: Settings) -> ClientSettings:
     }
 
 
-def follower_settings(settings: Settings) -> ClientSettings:
-    """The reader of notices: every worker reads all of them, so it commits nothing."""
+def follower_settings(settings: Settings, name: str | None = None) -> ClientSettings:
+    """The reader of notices: every worker reads all of them, so it commits nothing.
+
+    Args:
+        name: of who reads, where it is no worker.
+    """
+    own = name or worker_id(settings)
     return {
         **shared_options(settings),
-        "client.id": f"baton-{worker_id(settings)}-notices",
-        "group.id": f"baton-notices-{worker_id(settings)}",
+        "client.id": f"baton-{own}-notices",
+        "group.id": f"baton-notices-{own}",
         # It joins no group; but the client holds this against max.poll.interval.ms, which may be among the options.
         "session.timeout.ms": settings.session_timeout_ms,
         "enable.auto.commit": False,
@@ -116,11 +121,12 @@ def offsets_settings(settings: Settings) -> ClientSettings:
     }
 
 
-def lookup_settings(settings: Settings) -> ClientSettings:
+def lookup_settings(settings: Settings, name: str | None = None) -> ClientSettings:
     """The reader of a topic that is kept in memory for lookups: it reads all of it at each start."""
+    own = name or worker_id(settings)
     return {
-        **follower_settings(settings),
-        "client.id": f"baton-{worker_id(settings)}-lookups",
-        "group.id": f"baton-lookups-{worker_id(settings)}",
+        **follower_settings(settings, name),
+        "client.id": f"baton-{own}-lookups",
+        "group.id": f"baton-lookups-{own}",
         "queued.max.messages.kbytes": 8_192,
     }

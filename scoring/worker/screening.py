@@ -33,11 +33,23 @@ def screened(decoded: Decoded, messages: Sequence[Message], schema: FeatureSchem
             fault = _too_large(messages[row], rules)
             if fault is not None:
                 faults[place] = fault
-    if rules.ahead_s is not None or rules.behind_s is not None:
-        moments = [_timestamp_s(messages[row]) for row in decoded.rows]
-        for place in _clocks_off(decoded.columns[schema.event_time], moments, rules):
-            faults.setdefault(place, (Reason.CLOCK_OFF, "its event time is too far from the record's timestamp"))
-    return decoded.without(faults)
+    kept = decoded.without(faults)
+    if rules.ahead_s is None and rules.behind_s is None:
+        return kept
+    return timely(kept, [_timestamp_s(messages[row]) for row in kept.rows], schema)
+
+
+def timely(decoded: Decoded, moments: Sequence[float], schema: FeatureSchema) -> Decoded:
+    """The records whose event time keeps the schema's rules, and the failures.
+
+    Args:
+        moments: when each of ``decoded.rows`` was sent, in seconds since 1970; NaN where nobody knows.
+    """
+    if schema.records.ahead_s is None and schema.records.behind_s is None:
+        return decoded
+    fault = Reason.CLOCK_OFF, "its event time is too far from the record's timestamp"
+    off = _clocks_off(decoded.columns[schema.event_time], moments, schema.records)
+    return decoded.without(dict.fromkeys(off, fault))
 
 
 def answered(decoded: Decoded, looked_up: Columns, schema: FeatureSchema) -> Decoded:

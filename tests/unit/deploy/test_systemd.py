@@ -12,7 +12,7 @@ from scoring.settings import Settings
 from scoring.worker.supervisor import END_PATIENCE_S
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "systemd"
-WORKER, SINK = FOLDER / "baton-worker@.service", FOLDER / "baton-sink@.service"
+WORKER, SINK, API = (FOLDER / f"baton-{name}@.service" for name in ("worker", "sink", "api"))
 # As systemd-analyze counts it, from 0 to 10.
 WORST_EXPOSURE = 2.0
 
@@ -22,10 +22,10 @@ def values(unit: Path, name: str) -> list[str]:
 
 
 def test_each_unit_is_looked_at() -> None:
-    assert {WORKER, SINK} == set(FOLDER.glob("*.service"))
+    assert {WORKER, SINK, API} == set(FOLDER.glob("*.service"))
 
 
-@pytest.mark.parametrize(("unit", "fewest"), [(WORKER, 8), (SINK, 5)])
+@pytest.mark.parametrize(("unit", "fewest"), [(WORKER, 8), (SINK, 5), (API, 8)])
 def test_every_setting_that_it_names_exists(unit: Path, fewest: int) -> None:
     named = set(re.findall(r"\bBATON_([A-Z_]+)\b", unit.read_text()))
     assert len(named) >= fewest
@@ -33,23 +33,25 @@ def test_every_setting_that_it_names_exists(unit: Path, fewest: int) -> None:
 
 
 def test_it_supervises_since_only_a_supervisor_tells_systemd_that_it_is_well() -> None:
-    assert values(WORKER, "Type") == ["notify"]
-    assert "BATON_PROCESSES=1" in WORKER.read_text()
+    for unit, setting in ((WORKER, "BATON_PROCESSES=1"), (API, "BATON_API_PROCESSES=1")):
+        assert values(unit, "Type") == ["notify"]
+        assert setting in unit.read_text()
 
 
-@pytest.mark.parametrize("unit", [WORKER, SINK])
+@pytest.mark.parametrize("unit", [WORKER, SINK, API])
 def test_a_wrong_configuration_is_not_started_again(unit: Path) -> None:
     (prevented,) = values(unit, "RestartPreventExitStatus")
     assert int(prevented) == EXIT_CONFIGURATION
 
 
 def test_it_waits_until_every_worker_has_finished_its_micro_batch() -> None:
-    (timeout,) = values(WORKER, "TimeoutStopSec")
-    assert int(timeout) > END_PATIENCE_S
+    for unit in (WORKER, API):
+        (timeout,) = values(unit, "TimeoutStopSec")
+        assert int(timeout) > END_PATIENCE_S
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
-@pytest.mark.parametrize("template", [WORKER, SINK])
+@pytest.mark.parametrize("template", [WORKER, SINK, API])
 def test_systemd_finds_nothing_wrong_with_it_and_nearly_nothing_exposed(tmp_path: Path, template: Path) -> None:
     unit = tmp_path / template.name.replace("@", "@flights")
     unit.write_text(template.read_text().replace("/opt/baton/bin/baton", "/bin/true"))
