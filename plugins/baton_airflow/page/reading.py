@@ -19,8 +19,8 @@ from scoring.settings import Settings, read_settings
 
 # A year of weekly retrains.
 RUNS = 60
-# As many of the newest dead letters of each partition are looked at.
-LETTERS = 50
+# As many of the newest dead letters are looked at.
+LETTERS = 100
 _LETTERS_WITHIN_S = 2.5
 
 History = Mapping[str, tuple[LedgerEntry, ...]]
@@ -70,8 +70,7 @@ def read_registry(settings: Settings, model: str) -> Kept:
 
 def read_letters(settings: Settings, topic: str) -> Letters:
     """The newest dead letters of a topic; none where there is no such topic yet."""
-    total, found = newest_letters(settings.need_kafka(), topic, LETTERS, _LETTERS_WITHIN_S)
-    newest = sorted(found, key=lambda each: each.letter.at, reverse=True)
+    total, newest = newest_letters(settings.need_kafka(), topic, LETTERS, _LETTERS_WITHIN_S)
     return Letters(total, tuple(newest), Counter(each.letter.reason.value for each in newest))
 
 
