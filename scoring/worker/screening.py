@@ -11,9 +11,11 @@ from scoring.contract.encoder import Column, Columns
 from scoring.contract.features import FeatureSchema, Lookup
 from scoring.contract.lookup import OnMiss, OnOutage
 from scoring.contract.records import RecordRules
-from scoring.kafka import headers_of
+from scoring.kafka import RecordHeaders, headers_of
 from scoring.scorer.decode import Decoded
 from scoring.scorer.shape import Fault
+
+CLOCK_OFF: Fault = (Reason.CLOCK_OFF, "its event time is too far from the record's timestamp")
 
 
 def screened(decoded: Decoded, messages: Sequence[Message], schema: FeatureSchema) -> Decoded:
@@ -30,13 +32,14 @@ def screened(decoded: Decoded, messages: Sequence[Message], schema: FeatureSchem
         or rules.maximum_header_bytes is not None
     ):
         for place, row in enumerate(decoded.rows):
-            fault = _too_large(messages[row], rules)
+            message = messages[row]
+            fault = too_large(message.key(), headers_of(message), rules)
             if fault is not None:
                 faults[place] = fault
     if rules.ahead_s is not None or rules.behind_s is not None:
         moments = [_timestamp_s(messages[row]) for row in decoded.rows]
-        for place in _clocks_off(decoded.columns[schema.event_time], moments, rules):
-            faults.setdefault(place, (Reason.CLOCK_OFF, "its event time is too far from the record's timestamp"))
+        for place in clocks_off(decoded.columns[schema.event_time], moments, rules):
+            faults.setdefault(place, CLOCK_OFF)
     return decoded.without(faults)
 
 
@@ -50,8 +53,8 @@ def answered(decoded: Decoded, looked_up: Columns, schema: FeatureSchema) -> Dec
     return whole.without(faults)
 
 
-def _too_large(message: Message, rules: RecordRules) -> Fault | None:
-    key, headers = message.key(), headers_of(message)
+def too_large(key: bytes | None, headers: RecordHeaders, rules: RecordRules) -> Fault | None:
+    """What is wrong with the size of a record's key and headers; None where nothing is."""
     if rules.maximum_key_bytes is not None and len(key or b"") > rules.maximum_key_bytes:
         return Reason.TOO_LARGE, f"its key has more than {rules.maximum_key_bytes} bytes"
     if rules.maximum_headers is not None and len(headers) > rules.maximum_headers:
@@ -67,8 +70,8 @@ def _timestamp_s(message: Message) -> float:
     return float("nan") if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000.0
 
 
-def _clocks_off(event_times: Column, moments: Sequence[float], rules: RecordRules) -> list[int]:
-    """Where the event time is too far away; nothing is where the record has no timestamp."""
+def clocks_off(event_times: Column, moments: Sequence[float], rules: RecordRules) -> list[int]:
+    """Where the event time is too far away from the records' timestamps, in seconds; NaN is none, and never wrong."""
     ahead = np.asarray(event_times, dtype=np.float64) - np.array(moments, dtype=np.float64)
     off = np.zeros(len(moments), dtype=bool)
     if rules.ahead_s is not None:
