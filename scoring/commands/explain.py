@@ -14,6 +14,7 @@ from scoring.contract.manifest import Topics
 from scoring.explain.acknowledged import Acknowledged
 from scoring.explain.bundles import Bundles, OneBundle
 from scoring.explain.collecting import Collector, OpensBundles, Records
+from scoring.explain.contributions import Contributors
 from scoring.explain.explaining import explain
 from scoring.explain.explanation import Explanation
 from scoring.explain.page import page
@@ -82,6 +83,7 @@ def _explained(
             acknowledgements=lambda name: acknowledged().of(name),
             bundles=bundles,
             lookups=lambda: _lookups(settings),
+            contributions=Contributors().of,
         )
         collector = stack.enter_context(Collector(kafka, model, topics, records))
         return explain(collector.collect(topic, partition, offset))

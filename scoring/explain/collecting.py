@@ -46,7 +46,7 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     acknowledgements: Callable[[str], Sequence[Acknowledgement]]
     bundles: Callable[[], OpensBundles]
     lookups: Callable[[], LookupSource] | None = None
-    contributions: Callable[[Scorer, Columned], Contributions] | None = None
+    contributions: Callable[[Scorer, Columned], Contributions | None] | None = None
 
 
 class Collector:

@@ -45,7 +45,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     today: Judge | None = None
     entries: Sequence[LedgerEntry] | None = None
     acknowledgements: Sequence[Acknowledgement] | None = None
-    contributions: Callable[[Scorer, Columned], Contributions] | None = None
+    contributions: Callable[[Scorer, Columned], Contributions | None] | None = None
     missing: tuple[str, ...] = ()
 
 
