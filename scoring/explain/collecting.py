@@ -13,7 +13,7 @@ from scoring.contract.notice import Kind
 from scoring.contract.prediction import Prediction
 from scoring.explain.explaining import Evidence
 from scoring.explain.explanation import Contributions
-from scoring.explain.finding import Outcomes, Standing
+from scoring.explain.finding import Outcomes, PredictionFinder, Standing
 from scoring.explain.judging import Judge, Raw
 from scoring.explain.rescoring import Columned
 from scoring.kafka import Options
@@ -40,6 +40,7 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
         acknowledgements: of the model.
         lookups: asks for the looked-up values of dead letters; None leaves them unasked.
         contributions: see ``Evidence``.
+        finder: finds predictions by their inputs where that is quicker than in Kafka; None looks there.
     """
 
     entries: Callable[[str], Sequence[LedgerEntry]]
@@ -47,6 +48,7 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     bundles: Callable[[], OpensBundles]
     lookups: Callable[[], LookupSource] | None = None
     contributions: Callable[[Scorer, Columned], Contributions | None] | None = None
+    finder: PredictionFinder | None = None
 
 
 class Collector:
@@ -92,7 +94,7 @@ class Collector:
 
     def _of_input(self, partition: int, offset: int) -> Evidence:
         place = Position(topic=self._topics.input, topic_id=self._input.topic_id, partition=partition, offset=offset)
-        predicted = self._outcomes.prediction_of(place)
+        predicted = (self._records.finder or self._outcomes).prediction_of(place)
         if predicted is not None:
             return self._predicted(*predicted)
         letter = self._outcomes.letter_of(place)

@@ -50,13 +50,14 @@ class Trees:
     Args:
         model: as the bundle has it.
         features: how many columns a row has.
+        target: only the leaves that add to this one of its sums.
     """
 
-    def __init__(self, model: Model, features: int) -> None:
+    def __init__(self, model: Model, features: int, target: int = 0) -> None:
         self._model = model
         self._features = features
         ensemble = model.ensemble
-        ways = list(_ways(ensemble))
+        ways = list(_ways(ensemble, target))
         steps = [step for _, way in ways for step in way]
         self.weights = ensemble.weights[np.array([leaf for leaf, _ in ways], np.int64)] / (model.divisor or 1.0)
         self._nodes = np.array([step.node for step in steps], np.int64)
@@ -104,62 +105,81 @@ class Trees:
 
 
 class Contributor:
-    """Tells what the features of one bundle's records contribute.
+    """Tells what the features of one bundle's records contribute, of several classes to the raw score of the label.
 
     Raises:
-        Unsuitable: the bundle's model is none of trees with one score.
+        Unsuitable: the bundle's model is none of trees.
     """
 
     def __init__(self, scorer: Scorer) -> None:
-        if scorer.manifest.output.classes:
-            raise Unsuitable("it has several classes")
         self._scorer = scorer
-        self._trees = Trees(model_of(parse_graph(scorer.bundle.model)), len(scorer.schema.features))
+        self._classes = scorer.manifest.output.classes
+        self._model = model_of(parse_graph(scorer.bundle.model), len(self._classes) or 1)
+        self._games: dict[int, Game] = {}
 
     def contributions(self, row: Floats) -> Contributions:
         """Of the features of one row of the matrix, of shape (1, features)."""
-        parts = self.values(row)
-        base, raw = float(self._base), float(self._trees.sums(row)[0])
+        target = int(np.argmax(self._scorer.run(row))) if self._classes else 0
+        game = self._game(target)
+        parts, base, raw = game.values(row), game.base, game.raw(row)
         names = [feature.name for feature in self._scorer.schema.features]
         return Contributions(
             base=base,
             raw=raw,
             off_by=abs(base + float(parts.sum()) - raw),
             link=self._scorer.manifest.output.link.value,
+            label=self._classes[target] if self._classes else None,
             parts=tuple(Contribution(feature=name, value=float(part)) for name, part in zip(names, parts, strict=True)),
         )
 
-    def values(self, row: Floats) -> Floats:
-        """The Shapley value of each feature."""
-        trees = self._trees
-        mine, theirs = trees.agrees(row), self._agrees
-        only_mine, only_theirs = mine & ~theirs, theirs & ~mine
-        a, b = trees.count(only_mine), trees.count(only_theirs)
-        shared = (trees.count(~mine & ~theirs) == 0) & (a + b > 0)
-        weights = np.where(shared, trees.weights[:, None], 0.0)  # a weight may be no number
-        gain, loss = (weights * share for share in _shares(a, b))
-        parts = np.where(only_mine, gain[trees.leaf_of_slot], 0.0) - np.where(
-            only_theirs, loss[trees.leaf_of_slot], 0.0
-        )
-        found = np.zeros(len(self._scorer.schema.features))
-        np.add.at(found, trees.feature_of_slot, parts.mean(axis=1))
-        return found
+    def _game(self, target: int) -> "Game":
+        if target not in self._games:
+            trees = Trees(self._model, len(self._scorer.schema.features), target)
+            self._games[target] = Game(trees, self._references)
+        return self._games[target]
 
     @cached_property
-    def references(self) -> Floats:
+    def _references(self) -> Floats:
         """The golden rows as the model sees them."""
         rows = self._scorer.bundle.golden[:MAXIMUM_REFERENCES]
         decoded = self._scorer.decode([row.message for row in rows])
         looked_up = lookup_columns(self._scorer, [rows[place].lookups for place in decoded.rows])
         return self._scorer.features({**decoded.columns, **looked_up}, len(decoded.rows))
 
-    @cached_property
-    def _agrees(self) -> Flags:
-        return self._trees.agrees(self.references)
 
-    @cached_property
-    def _base(self) -> float:
-        return float(self._trees.sums(self.references).mean())
+class Game:
+    """Trees whose raw score is shared among the features.
+
+    Args:
+        references: rows of the matrix that a record is held against.
+
+    Attributes:
+        base: the mean raw score of the references.
+    """
+
+    def __init__(self, trees: Trees, references: Floats) -> None:
+        self._trees = trees
+        self._features = references.shape[1]
+        self._agrees = trees.agrees(references)
+        self.base = float(trees.sums(references).mean())
+
+    def raw(self, row: Floats) -> float:
+        """The raw score of a row."""
+        return float(self._trees.sums(row)[0])
+
+    def values(self, row: Floats) -> Floats:
+        """The Shapley value of each feature of a row."""
+        trees = self._trees
+        mine, theirs = trees.agrees(row), self._agrees
+        only_mine, only_theirs = mine & ~theirs, theirs & ~mine
+        a, b = trees.count(only_mine), trees.count(only_theirs)
+        shared = (trees.count(~mine & ~theirs) == 0) & (a + b > 0)
+        weights = np.where(shared, trees.weights[:, None], 0.0)  # a weight may be no number
+        gain, loss = ((weights * share)[trees.leaf_of_slot] for share in _shares(a, b))
+        parts = np.where(only_mine, gain, 0.0) - np.where(only_theirs, loss, 0.0)
+        found = np.zeros(self._features)
+        np.add.at(found, trees.feature_of_slot, parts.mean(axis=1))
+        return found
 
 
 class Contributors:
@@ -169,7 +189,7 @@ class Contributors:
         self._made: WeakKeyDictionary[Scorer, Contributor | None] = WeakKeyDictionary()
 
     def of(self, scorer: Scorer, columned: Columned) -> Contributions | None:
-        """What the features of a record contribute; None where its model is none of trees with one score."""
+        """What the features of a record contribute; None where its model is none of trees."""
         if scorer not in self._made:
             try:
                 self._made[scorer] = Contributor(scorer)
@@ -181,7 +201,7 @@ class Contributors:
         return contributor.contributions(scorer.features(columned.columns, 1))
 
 
-def _ways(ensemble: Ensemble) -> Iterator[tuple[int, list[Step]]]:
+def _ways(ensemble: Ensemble, target: int) -> Iterator[tuple[int, list[Step]]]:
     """Each leaf with the steps from the root to it; leaves are numbered in the order in which they are met."""
     met = 0
     waiting: list[tuple[int, list[tuple[int, bool]]]] = [(root, []) for root in ensemble.roots.tolist()]
@@ -189,11 +209,11 @@ def _ways(ensemble: Ensemble) -> Iterator[tuple[int, list[Step]]]:
         node, way = waiting.pop()
         for true, side in ((True, ensemble.true), (False, ensemble.false)):
             further, to = [*way, (node, true)], int(side.ids[node])
-            if side.leaf[node]:
+            if not side.leaf[node]:
+                waiting.append((to, further))
+            elif ensemble.targets[to] == target:
                 yield to, [Step(met, *step) for step in further]
                 met += 1
-            else:
-                waiting.append((to, further))
 
 
 def _replaced(ranks: Ranks, matrix: Floats) -> Floats:

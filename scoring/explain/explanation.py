@@ -190,12 +190,14 @@ class Contributions(msgspec.Struct, frozen=True, kw_only=True):
         raw: the record's raw score.
         off_by: by how much base and contributions miss it.
         link: what turns the raw score into the score.
+        label: of several classes the one whose raw score it is.
     """
 
     base: float
     raw: float
     off_by: float
     link: str
+    label: str | None = None
     parts: tuple[Contribution, ...]
 
 

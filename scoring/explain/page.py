@@ -96,7 +96,7 @@ def _contributions(found: Contributions | None) -> Iterator[str]:
     if found is None:
         return
     largest = max((abs(part.value) for part in found.parts), default=0.0) or 1.0
-    rows = []
+    of, rows = (f" of {escape(found.label)}" if found.label is not None else ""), []
     for part in sorted(found.parts, key=lambda each: abs(each.value), reverse=True):
         width, css = 100 * abs(part.value) / largest, "bar" if part.value >= 0 else "bar down"
         bar = f'<span class="{css}" style="width:{width:.1f}%"></span>'
@@ -105,7 +105,7 @@ def _contributions(found: Contributions | None) -> Iterator[str]:
             f'<td style="width:50%">{bar}</td></tr>'
         )
     yield (
-        f"<h2>What moved the score</h2><p>Raw score {found.raw!r} (link {escape(found.link)}), counted from "
+        f"<h2>What moved the score</h2><p>Raw score{of} {found.raw!r} (link {escape(found.link)}), counted from "
         f"{found.base:.6g}, the mean of the bundle's golden rows.</p>"
         f'<div class="wide"><table><tbody>{"".join(rows)}</tbody></table></div>'
     )

@@ -165,7 +165,8 @@ def input_lines(found: Input) -> Iterator[str]:
 
 def contribution_lines(found: Contributions) -> Iterator[str]:
     """The features that moved the score most first."""
-    yield f"contributions to the raw score {found.raw!r} (link {found.link}), from {found.base:.6g} on:"
+    of = f" of {found.label}" if found.label is not None else ""
+    yield f"contributions to the raw score{of} {found.raw!r} (link {found.link}), from {found.base:.6g} on:"
     for part in sorted(found.parts, key=lambda each: abs(each.value), reverse=True):
         yield f"  {part.value:+.6f}  {part.feature}"
 

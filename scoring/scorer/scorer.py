@@ -78,9 +78,13 @@ class Scorer:
         """
         matrix = self.features(columns, rows)
         self.lap("encode")
-        scores = self._model.run(matrix)
+        scores = self.run(matrix)
         self.lap("score")
         return scores
+
+    def run(self, matrix: Floats) -> Floats:
+        """Scores from the matrix that the model sees."""
+        return self._model.run(matrix)
 
     def decide(self, scores: Floats) -> npt.NDArray[np.bool_] | None:
         """Whether each score reaches the definition's threshold; None where there is no threshold."""

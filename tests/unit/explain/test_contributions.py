@@ -7,32 +7,22 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from scoring.contract.encoder import Floats
-from scoring.contract.features import Number
-from scoring.explain.contributions import Contributor, Contributors, Trees
+from scoring.explain.contributions import Contributors, Game, Trees
 from scoring.explain.rescoring import Columned
 from scoring.scorer.compiled import CompiledModel
 from scoring.scorer.ensemble import model_of
 from scoring.scorer.graph import parse_graph
 from scoring.scorer.scorer import Scorer
 from tests.support.bundles import small_bundle, small_record
-from tests.support.classes import bundle_of_classes
+from tests.support.classes import bundle_of_classes, probabilities
 from tests.support.explaining import evidence
 from tests.support.tree_models import NAMES, model
 
 TOLERANCE = 1e-9
 REFERENCES = 4
-
-
-class Made(Contributor):
-    """A contributor for a compiled model without a bundle."""
-
-    def __init__(self, graph: bytes, references: Floats) -> None:
-        self._trees = Trees(model_of(parse_graph(graph)), references.shape[1])
-        self.__dict__["references"] = references
-        features = tuple(Number(name=f"f{place}", of="x") for place in range(references.shape[1]))
-        self._scorer = type("Named", (), {"schema": type("Schema", (), {"features": features})})()
 
 
 def by_definition(trees: Trees, row: Floats, reference: Floats) -> Floats:
@@ -63,14 +53,14 @@ def test_the_trees_add_up_to_what_the_compiled_model_gives(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_contributions_are_shapleys_values_and_add_up(name: str) -> None:
     _, matrix, graph, _ = model(name)
-    made = Made(graph, matrix[:REFERENCES])
+    trees = Trees(model_of(parse_graph(graph)), matrix.shape[1])
+    game = Game(trees, matrix[:REFERENCES])
     for place in (100, 101):
         row = matrix[place : place + 1]
-        found = made.values(row)
-        expected = np.mean([by_definition(made._trees, row, matrix[r : r + 1]) for r in range(REFERENCES)], axis=0)
+        found = game.values(row)
+        expected = np.mean([by_definition(trees, row, matrix[r : r + 1]) for r in range(REFERENCES)], axis=0)
         np.testing.assert_allclose(found, expected, rtol=1e-7, atol=TOLERANCE)
-        whole = made._base + found.sum()
-        assert whole == pytest.approx(float(made._trees.sums(row)[0]), rel=TOLERANCE, abs=TOLERANCE)
+        assert game.base + found.sum() == pytest.approx(game.raw(row), rel=TOLERANCE, abs=TOLERANCE)
 
 
 def test_a_record_is_held_against_the_golden_rows_of_its_bundle(tmp_path: Path) -> None:
@@ -90,11 +80,37 @@ def test_a_record_is_held_against_the_golden_rows_of_its_bundle(tmp_path: Path) 
     assert found.off_by < TOLERANCE
 
 
-def test_models_that_are_not_trees_with_one_score_have_none(tmp_path: Path) -> None:
+def test_of_several_classes_it_is_the_raw_score_of_the_label(tmp_path: Path) -> None:
     scorer = Scorer(bundle_of_classes(tmp_path / "classes"))
-    value = msgspec.json.encode(small_record(7))
+    value = msgspec.json.encode(small_record(2))
     given = evidence(scorer, value)
+    assert given.prediction is not None
+    found = Contributors().of(scorer, Columned(scorer, value, given.prediction))
+    assert found is not None
+    assert found.label == given.prediction.label == "on time"
+    assert found.raw == max(probabilities(2))
+    assert found.off_by < TOLERANCE
+
+
+@pytest.fixture
+def scorer_of_a_sum(tmp_path: Path) -> Scorer:
+    weights = helper.make_tensor("W", TensorProto.DOUBLE, [3, 1], [0.5, 0.0, 0.25])
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["X", "W"], ["raw"])],
+        "sum",
+        [helper.make_tensor_value_info("X", TensorProto.DOUBLE, [None, 3])],
+        [helper.make_tensor_value_info("raw", TensorProto.DOUBLE, [None, 1])],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    bundle = small_bundle(tmp_path / "bundle")
+    return Scorer(msgspec.structs.replace(bundle, model=bytes(model.SerializeToString())))
+
+
+def test_models_that_are_not_trees_have_none(scorer_of_a_sum: Scorer) -> None:
+    value = msgspec.json.encode(small_record(7))
+    given = evidence(scorer_of_a_sum, value)
     assert given.prediction is not None
     contributors = Contributors()
     for _ in range(2):
-        assert contributors.of(scorer, Columned(scorer, value, given.prediction)) is None
+        assert contributors.of(scorer_of_a_sum, Columned(scorer_of_a_sum, value, given.prediction)) is None
