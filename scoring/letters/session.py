@@ -91,7 +91,13 @@ class Session:
         Args:
             make_producer, replayer: tests put others in between.
         """
-        with replayer(self.model, self._kafka, notes_topic=self._notes_topic, make_producer=make_producer) as opened:
+        with replayer(
+            self.model,
+            self._kafka,
+            maximum_bytes=order.maximum_bytes,
+            notes_topic=self._notes_topic,
+            make_producer=make_producer,
+        ) as opened:
             # Only now: whatever a fenced replay committed is among the notes.
             return replay(self._judged(letters, order), order, opened, clock, progress)
 

@@ -55,8 +55,9 @@ class Replayer:
     that can be relied on.
 
     Args:
-        make_producer: makes the client.
+        maximum_bytes: of a record.
         notes_topic: where the notes go.
+        make_producer: makes the client.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Replayer:
         model: str,
         kafka: Options,
         *,
+        maximum_bytes: int = OUTPUT_MAXIMUM_BYTES,
         notes_topic: str = REPLAYS,
         timeout_s: float = TIMEOUT_S,
         make_producer: Callable[[dict[str, Any]], Producer] = Producer,
@@ -79,7 +81,7 @@ class Replayer:
                     kafka,
                     transactional_id=f"baton-replay-{model}",
                     transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-                    message_max_bytes=OUTPUT_MAXIMUM_BYTES,
+                    message_max_bytes=max(maximum_bytes, OUTPUT_MAXIMUM_BYTES),
                     queue_buffering_max_kbytes=_QUEUE_KBYTES,
                 )
             )
