@@ -14,7 +14,7 @@ from scoring.kafka import RecordHeaders
 from scoring.lookups.port import LookupSource
 from scoring.scorer.decode import Decoded, Failure
 from scoring.scorer.scorer import Scorer, described, finite, lookup_columns
-from scoring.worker.screening import CLOCK_OFF, answered, clocks_off, too_large
+from scoring.worker.screening import answered, timely, too_large
 
 _FIELD = re.compile(r"`\$\.([^`\[]+)|missing required field `([^`]+)`|lookup '([^']+)'")
 _REMEDIES = {
@@ -123,12 +123,11 @@ def _screened(decoded: Decoded, record: Raw, scorer: Scorer) -> Decoded:
     """What stands around the value (``worker.screening.screened`` for one record)."""
     if decoded.failures:
         return decoded
-    rules, schema = scorer.schema.records, scorer.schema
-    fault = too_large(record.key, record.headers, rules)
+    fault = too_large(record.key, record.headers, scorer.schema.records)
+    if fault is not None:
+        return decoded.without({0: fault})
     moment = record.timestamp_ms / 1000.0 if record.timestamp_ms >= 0 else float("nan")
-    if fault is None and clocks_off(decoded.columns[schema.event_time], [moment], rules):
-        fault = CLOCK_OFF
-    return decoded if fault is None else decoded.without({0: fault})
+    return timely(decoded, [moment], scorer.schema)
 
 
 def field_to_blame(detail: str) -> str | None:

@@ -15,8 +15,6 @@ from scoring.kafka import RecordHeaders, headers_of
 from scoring.scorer.decode import Decoded
 from scoring.scorer.shape import Fault
 
-CLOCK_OFF: Fault = (Reason.CLOCK_OFF, "its event time is too far from the record's timestamp")
-
 
 def screened(decoded: Decoded, messages: Sequence[Message], schema: FeatureSchema) -> Decoded:
     """The records whose Kafka key, headers and timestamp keep the schema's rules, and the failures.
@@ -32,15 +30,26 @@ def screened(decoded: Decoded, messages: Sequence[Message], schema: FeatureSchem
         or rules.maximum_header_bytes is not None
     ):
         for place, row in enumerate(decoded.rows):
-            message = messages[row]
-            fault = too_large(message.key(), headers_of(message), rules)
+            fault = _too_large(messages[row], rules)
             if fault is not None:
                 faults[place] = fault
-    if rules.ahead_s is not None or rules.behind_s is not None:
-        moments = [_timestamp_s(messages[row]) for row in decoded.rows]
-        for place in clocks_off(decoded.columns[schema.event_time], moments, rules):
-            faults.setdefault(place, CLOCK_OFF)
-    return decoded.without(faults)
+    kept = decoded.without(faults)
+    if rules.ahead_s is None and rules.behind_s is None:
+        return kept
+    return timely(kept, [_timestamp_s(messages[row]) for row in kept.rows], schema)
+
+
+def timely(decoded: Decoded, moments: Sequence[float], schema: FeatureSchema) -> Decoded:
+    """The records whose event time keeps the schema's rules, and the failures.
+
+    Args:
+        moments: when each of ``decoded.rows`` was sent, in seconds since 1970; NaN where nobody knows.
+    """
+    if schema.records.ahead_s is None and schema.records.behind_s is None:
+        return decoded
+    fault = Reason.CLOCK_OFF, "its event time is too far from the record's timestamp"
+    off = _clocks_off(decoded.columns[schema.event_time], moments, schema.records)
+    return decoded.without(dict.fromkeys(off, fault))
 
 
 def answered(decoded: Decoded, looked_up: Columns, schema: FeatureSchema) -> Decoded:
@@ -51,6 +60,10 @@ def answered(decoded: Decoded, looked_up: Columns, schema: FeatureSchema) -> Dec
         for place, fault in _unanswered(lookup, looked_up).items():
             faults.setdefault(place, fault)
     return whole.without(faults)
+
+
+def _too_large(message: Message, rules: RecordRules) -> Fault | None:
+    return too_large(message.key(), headers_of(message), rules)
 
 
 def too_large(key: bytes | None, headers: RecordHeaders, rules: RecordRules) -> Fault | None:
@@ -70,8 +83,8 @@ def _timestamp_s(message: Message) -> float:
     return float("nan") if kind == TIMESTAMP_NOT_AVAILABLE else milliseconds / 1000.0
 
 
-def clocks_off(event_times: Column, moments: Sequence[float], rules: RecordRules) -> list[int]:
-    """Where the event time is too far away from the records' timestamps, in seconds; NaN is none, and never wrong."""
+def _clocks_off(event_times: Column, moments: Sequence[float], rules: RecordRules) -> list[int]:
+    """Where the event time is too far away; nothing is where the record has no timestamp."""
     ahead = np.asarray(event_times, dtype=np.float64) - np.array(moments, dtype=np.float64)
     off = np.zeros(len(moments), dtype=bool)
     if rules.ahead_s is not None:
