@@ -8,16 +8,22 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from scoring.contract.features import LookupField, TableLookup
+from scoring.contract.encoder import Column, Columns
+from scoring.contract.errors import Unavailable
+from scoring.contract.features import FeatureSchema, LookupField, TableLookup
+from scoring.contract.lookup import OnMiss
+from scoring.contract.records import RecordRules
 from scoring.explain.explaining import Evidence, explain
 from scoring.explain.explanation import Explanation, Verdict
+from scoring.explain.judging import Judge, Raw
 from scoring.explain.page import page
 from scoring.explain.telling import lines
+from scoring.kafka import RecordHeaders
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
 from tests.support.bundles import make_bundle, score_of, small_record, small_schema
 from tests.support.classes import bundle_of_classes, probabilities
-from tests.support.explaining import entry_of, evidence, swapped
+from tests.support.explaining import Given, entry_of, evidence, swapped
 
 WEATHER = TableLookup(
     name="weather",
@@ -27,6 +33,13 @@ WEATHER = TableLookup(
     valid_at="observed_at",
     fields=(LookupField(name="wind"),),
 )
+
+
+class Away:
+    """A source of looked-up values that cannot be reached."""
+
+    def resolve(self, schema: FeatureSchema, columns: Columns, rows: int) -> dict[str, Column]:  # noqa: ARG002
+        raise Unavailable("it is away")
 
 
 def record(number: int, **changes: object) -> bytes:
@@ -243,6 +256,42 @@ def test_a_dead_letter_says_which_field_is_to_blame_and_what_would_have_to_chang
     assert found.letter.then.detail == found.letter.told.detail
     assert found.letter.remedy
     assert found.sound
+
+
+def test_what_stands_around_the_value_is_judged_as_a_worker_does(tmp_path: Path) -> None:
+    rules = RecordRules(maximum_headers=0, ahead_s=60.0)
+    make_bundle(tmp_path / "ruled", 1, schema=msgspec.structs.replace(small_schema(), records=rules))
+    scorer = Scorer(open_bundle(tmp_path / "ruled"))
+    given = evidence(scorer, record(1))
+    one: RecordHeaders = [("h", b"1")]
+    for timestamp_ms, headers, reason in ((-1, one, "too-large"), (0, [], "clock-off"), (-1, [], None)):
+        raw = Raw(key=b"k", value=record(1), headers=headers, timestamp_ms=timestamp_ms)
+        found = changed(given, record=raw).letter
+        assert found is not None
+        assert found.then is not None
+        assert found.then.reason == reason
+        assert found.then.scored is (reason is None)
+
+
+def test_a_lookup_that_has_no_row_now_and_one_that_cannot_be_asked_are_told(tmp_path: Path) -> None:
+    strict = msgspec.structs.replace(WEATHER, on_miss=OnMiss.DEAD_LETTER)
+    make_bundle(tmp_path / "strict", 1, schema=small_schema((strict,)))
+    scorer = Scorer(open_bundle(tmp_path / "strict"))
+    given = evidence(scorer, record(1), looked_up={"weather.wind": 1.0, "weather.": 0.0})
+    found = explain(given).letter
+    assert found is not None
+    assert (found.told.reason.value, found.field) == ("lookup-miss", "weather")
+    assert found.then is not None
+    assert found.then.reason == "lookup-miss"
+    filled = Judge(scorer, version="1", sequence=1, lookups=Given({"weather.wind": 1.0, "weather.": 1.0}))
+    unasked = Judge(scorer, version="1", sequence=1)
+    away = Judge(scorer, version="1", sequence=1, lookups=Away())
+    for judge, told in ((filled, ()), (unasked, ("weather: nobody was asked",)), (away, ("weather: it is away",))):
+        again = changed(given, today=judge).letter
+        assert again is not None
+        assert again.today is not None
+        assert again.today.scored
+        assert [said.partition(";")[0] for said in again.today.unasked] == list(told)
 
 
 def test_a_dead_letter_that_todays_champion_would_score_says_so(scorer: Scorer, windy: Scorer) -> None:
