@@ -133,6 +133,7 @@ class Reader:
         starts = [TopicPartition(self.topic, partition, wanted[partition][0]) for partition in waiting]
         with kafka_errors(f"reading {self.topic}"):
             self._consumer.assign(starts)
+            self._consumer.resume(starts)  # what was paused when it was let go of comes back paused
         deadline_s = self._clock() + self._within_s
         while waiting:
             for message in self._consume():

@@ -8,6 +8,7 @@ from scoring.contract.acknowledgement import Acknowledgement, Position
 from scoring.contract.clock import from_epoch_ms
 from scoring.contract.dead_letter import DeadLetter
 from scoring.contract.prediction import Prediction
+from scoring.contract.replay import Replayed
 from scoring.explain.explanation import Contributions, Explanation, Header, Input, LetterShown, Rescored
 from scoring.explain.features import enrichment_of, features_of, fields_of
 from scoring.explain.judging import Judge, Raw, field_to_blame, remedy
@@ -72,6 +73,7 @@ def _input(record: Raw | None) -> Input | None:
         value=as_text(record.value),
         headers=tuple(Header(name, as_text(value)) for name, value in record.headers),
         timestamp=from_epoch_ms(record.timestamp_ms) if record.timestamp_ms >= 0 else None,
+        replayed=Replayed.from_headers(record.headers),
     )
 
 

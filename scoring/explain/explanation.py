@@ -10,6 +10,7 @@ from scoring.contract.acknowledgement import Position
 from scoring.contract.dead_letter import DeadLetter
 from scoring.contract.golden import Value
 from scoring.contract.prediction import Prediction
+from scoring.contract.replay import Replayed
 from scoring.letters.text import Text
 from scoring.promotion.entry import LedgerEntry
 
@@ -34,12 +35,14 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         timestamp: Kafka's; None where the topic has none, or nobody knows.
+        replayed: the dead letter that it was, where it is a replay.
     """
 
     key: Text | None
     value: Text | None
     headers: tuple[Header, ...] = ()
     timestamp: datetime | None = None
+    replayed: Replayed | None = None
 
 
 class FieldShown(msgspec.Struct, frozen=True, kw_only=True):

@@ -159,6 +159,10 @@ def input_lines(found: Input) -> Iterator[str]:
     yield f"  value: {shown_text(found.value)}"
     for header in found.headers:
         yield f"  header {header.name}: {shown_text(header.value)}"
+    if found.replayed is not None:
+        letter = found.replayed.letter
+        where = f"{letter.topic} {letter.partition}:{letter.offset}"
+        yield f"  it is replay {found.replayed.number} of the dead letter {where}"
     if found.timestamp is not None:
         yield f"  Kafka's timestamp: {rfc3339(found.timestamp)}"
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from scoring.contract.acknowledgement import Position
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FeatureSchema, LookupField, TableLookup
 from scoring.contract.lookup import OnMiss
 from scoring.contract.records import RecordRules
+from scoring.contract.replay import Replayed
 from scoring.explain.explaining import Evidence, explain
 from scoring.explain.explanation import Explanation, Verdict
 from scoring.explain.judging import Judge, Raw
@@ -301,6 +303,16 @@ def test_a_dead_letter_that_todays_champion_would_score_says_so(scorer: Scorer, 
     assert mended.letter is not None
     assert mended.letter.today is not None
     assert (mended.letter.today.scored, mended.letter.today.score) == (True, score_of(1, 1))
+
+
+def test_a_record_that_is_a_replay_says_which_dead_letter_it_was(scorer: Scorer) -> None:
+    given = evidence(scorer, record(7))
+    letter = Position(topic="small.dead-letters", topic_id="dl", partition=2, offset=5)
+    headers: RecordHeaders = [*Replayed(letter=letter, number=2).headers()]
+    found = changed(given, record=Raw(key=b"k", value=record(7), headers=headers))
+    assert found.input is not None
+    assert found.input.replayed == Replayed(letter=letter, number=2)
+    assert "it is replay 2 of the dead letter small.dead-letters 2:5" in "\n".join(lines(found))
 
 
 # --- forms --------------------------------------------------------------------------------------------------------
