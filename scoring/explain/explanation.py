@@ -235,7 +235,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sound(self) -> bool:
         """Whether everything that was found agrees: an identical score, and nothing in the ledger against it."""
+        fits = self.why is not None and not self.why.problems
         if self.prediction is None:
-            return self.letter is not None
-        same = self.rescored is not None and self.rescored.verdict is Verdict.IDENTICAL
-        return same and self.why is not None and not self.why.problems
+            return self.letter is not None and fits
+        return fits and self.rescored is not None and self.rescored.verdict is Verdict.IDENTICAL
