@@ -42,7 +42,8 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
         """Read the headers of a record; None where it is no replay, or somebody else wrote such headers."""
         found = {name: value or b"" for name, value in headers if name.startswith(REPLAY_PREFIX)}
         try:
-            topic, topic_id, partition, offset = found[OF_HEADER].decode().split("/")
+            topic, _, place = found[OF_HEADER].decode().partition("/")
+            topic_id, partition, offset = place.rsplit("/", 2)  # there may be a slash in the topic's id
             letter = Position(topic=topic, topic_id=topic_id, partition=int(partition), offset=int(offset))
             return cls(letter=letter, number=int(found[NUMBER_HEADER]))
         except (KeyError, ValueError):

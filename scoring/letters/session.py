@@ -64,8 +64,9 @@ class Session:
     def maximum_bytes(self) -> int:
         """How large a record of the input topic may be."""
         resource = ConfigResource(ResourceType.TOPIC, self.topics.input)
+        admin = admin_client(self._kafka)  # its requests end with it
         with kafka_errors(f"describing {self.topics.input}"):
-            entries = admin_client(self._kafka).describe_configs([resource])[resource].result(PATIENCE_S)
+            entries = admin.describe_configs([resource])[resource].result(PATIENCE_S)
         found = entries.get("max.message.bytes")
         return int(found.value) if found is not None and found.value else INPUT_MAXIMUM_BYTES
 

@@ -78,8 +78,9 @@ def test_what_is_no_dead_letter_is_told(headers: RecordHeaders) -> None:
         own_headers(headers)
 
 
-def test_a_replayed_record_says_which_dead_letter_it_was() -> None:
-    place = Position(topic="small.dead-letters", topic_id="dl", partition=2, offset=5)
+@pytest.mark.parametrize("topic_id", ["dl", "N4w/Iqx2R/+w=="])
+def test_a_replayed_record_says_which_dead_letter_it_was(topic_id: str) -> None:
+    place = Position(topic="small.dead-letters", topic_id=topic_id, partition=2, offset=5)
     headers = Replayed(letter=place, number=2).headers()
     assert Replayed.from_headers([("h", b"1"), *headers]) == Replayed(letter=place, number=2)
     for wrong in ([], [("baton-replay-of", b"x")], [("baton-replay-of", b"a/b/c/d"), ("baton-replay-number", b"1")]):
