@@ -94,6 +94,8 @@ class Collector:
 
     def _of_input(self, partition: int, offset: int) -> Evidence:
         place = Position(topic=self._topics.input, topic_id=self._input.topic_id, partition=partition, offset=offset)
+        if partition >= self._input.partitions or offset >= self._input.bounds(partition)[1]:
+            raise ConfigurationError(f"{place.topic}, partition {partition}, offset {offset}: there is nothing yet")
         predicted = (self._records.finder or self._outcomes).prediction_of(place)
         if predicted is not None:
             return self._predicted(*predicted)
@@ -102,8 +104,6 @@ class Collector:
             return self._dead(letter)
         missing: list[str] = []
         record = self._record(place, missing)
-        if record is None and not missing:
-            raise ConfigurationError(f"{place.topic}, partition {partition}, offset {offset}: there is nothing")
         missing.append(_NO_OUTCOME[self._outcomes.standing(place)])
         return Evidence(model=self._model, place=place, record=record, missing=tuple(missing))
 
