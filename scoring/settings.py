@@ -52,11 +52,9 @@ class Settings(ApiSettings, BaseSettings):
     ledger_url: str | None = None
     """SQLAlchemy URL of the database that holds the ledger."""
     predictions_url: str | None = None
-    """SQLAlchemy URL of the database that a sink fills with predictions and dead letters: SQLite or PostgreSQL."""
+    """SQLAlchemy URL of the database of predictions, which a sink fills, and of backfills: SQLite or PostgreSQL."""
     registry_uri: str | None = None
     """MLflow tracking URI of the registry, or file:///… for a folder of bundles."""
-    predictions_url: str | None = None
-    """SQLAlchemy URL of the database that holds predictions and backfills."""
     cache_dir: Path | None = None
     """Where a worker keeps bundles (the 16 used last, and those live here) and its memory; it must survive restarts."""
     snapshot_dir: Path | None = None
@@ -206,10 +204,6 @@ class Settings(ApiSettings, BaseSettings):
     def need_registry_uri(self) -> str:
         """Address of the registry, or ConfigurationError."""
         return self._need("registry_uri", self.registry_uri)
-
-    def need_predictions_url(self) -> str:
-        """SQLAlchemy URL of the predictions' database, or ConfigurationError."""
-        return self._need("predictions_url", self.predictions_url)
 
     def need_cache_dir(self) -> Path:
         """The worker's cache directory, or ConfigurationError."""

@@ -11,7 +11,7 @@ from scoring.contract.encoder import Column, Columns
 from scoring.contract.features import FeatureSchema, Lookup
 from scoring.contract.lookup import OnMiss, OnOutage
 from scoring.contract.records import RecordRules
-from scoring.kafka import headers_of
+from scoring.kafka import RecordHeaders, headers_of
 from scoring.scorer.decode import Decoded
 from scoring.scorer.shape import Fault
 
@@ -63,7 +63,11 @@ def answered(decoded: Decoded, looked_up: Columns, schema: FeatureSchema) -> Dec
 
 
 def _too_large(message: Message, rules: RecordRules) -> Fault | None:
-    key, headers = message.key(), headers_of(message)
+    return too_large(message.key(), headers_of(message), rules)
+
+
+def too_large(key: bytes | None, headers: RecordHeaders, rules: RecordRules) -> Fault | None:
+    """What is wrong with the size of a record's key and headers; None where nothing is."""
     if rules.maximum_key_bytes is not None and len(key or b"") > rules.maximum_key_bytes:
         return Reason.TOO_LARGE, f"its key has more than {rules.maximum_key_bytes} bytes"
     if rules.maximum_headers is not None and len(headers) > rules.maximum_headers:

@@ -19,8 +19,8 @@ from scoring.settings import Settings, read_settings
 
 # A year of weekly retrains.
 RUNS = 60
-# As many of the newest dead letters of each partition are looked at.
-LETTERS = 50
+# As many of the newest dead letters are looked at.
+LETTERS = 100
 _LETTERS_WITHIN_S = 2.5
 
 History = Mapping[str, tuple[LedgerEntry, ...]]
@@ -77,8 +77,7 @@ def read_letters(settings: Settings, topic: str) -> Letters:
     read = newest_letters(settings.need_kafka(), topic, LETTERS, _LETTERS_WITHIN_S)
     if read is None:
         return Letters(0, (), {}, topic, present=False)
-    total, found = read
-    newest = sorted(found, key=lambda each: each.letter.at, reverse=True)
+    total, newest = read
     return Letters(total, tuple(newest), Counter(each.letter.reason.value for each in newest), topic)
 
 

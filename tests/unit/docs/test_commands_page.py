@@ -37,6 +37,7 @@ def test_every_command_that_answers_a_question_or_decides_has_json() -> None:
         "baton score",
         "baton send",
         "baton tail",
+        "baton dead-letters export",
     }  # they write JSON anyway, or nothing
     with_json = {path for path, command in leaves(group, "baton") if any("--json" in p.opts for p in command.params)}
     assert {path for path, _ in leaves(group, "baton")} - with_json == silent
