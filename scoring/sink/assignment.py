@@ -136,7 +136,7 @@ class Assignment:
         """Have the client read what is admitted, from where the tables are, and nothing else."""
         admitted = [p for p in self.partitions.all() if p.next_offset is not None]
         try:
-            self._consumer.assign([TopicPartition(*p.place, p.next_offset or 0) for p in admitted])
+            self._consumer.assign([TopicPartition(*p.place, p.position) for p in admitted])
         except KafkaException as error:  # what it says next tells why
             log.warning("partitions.unassigned", error=str(error))
             self.partitions.reset([p.place for p in admitted], self._clock_s() + SOON_S, str(error))
@@ -186,7 +186,8 @@ class Assignment:
             raise KafkaException(f"the tables have it up to {following}, the topic only up to {high}: it lost its end")
         if following < low:
             following = self._step_over(Gap(written, following, low, self._now()))
-        partition.topic_id, partition.next_offset, partition.end, partition.problem = topic_id, following, high, None
+        partition.topic_id, partition.end, partition.problem = topic_id, high, None
+        partition.next_offset = partition.position = following
         log.info("partition.admitted", partition=f"{partition.topic}/{partition.number}", offset=following)
 
     def _step_over(self, gap: Gap) -> int:
