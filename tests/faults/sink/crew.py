@@ -127,6 +127,8 @@ class Slot:
         assert gone.poll() == AGAIN, f"it ended with {gone.poll()}\n{self._ground.logs()}"
         self.counts["fenced"] += 1
         (self.child,) = (child for child in both if child is not gone)
+        if self._todo:  # it makes room for the next one after a while
+            self._plan, self._since_s = Plan(count=10), time.monotonic()
 
 
 class Feed:
@@ -152,8 +154,9 @@ class Feed:
     def _run(self) -> None:
         try:
             while self._fed() < self._records or not self._stop.is_set():
-                self._ground.stream.feed_once(self._chooser.choice((5, 50, 400, 2_000)))
-                if self._fed() >= self._records or not self._stop.is_set():
+                enough = self._fed() >= self._records
+                self._ground.stream.feed_once(20 if enough else self._chooser.choice((5, 50, 400, 2_000)))
+                if enough or not self._stop.is_set():
                     self._stop.wait(self._chooser.random() / 10)
         except Exception as error:
             self._error = error
