@@ -66,14 +66,14 @@ class Database:
         """Turn the database's errors into Baton's; a broken constraint stays IntegrityError.
 
         Raises:
-            Unavailable: the database cannot be reached or is locked; retry.
+            Unavailable: the database cannot be reached, is locked, or takes no writes during a failover; retry.
             ConfigurationError: it is there, but its tables are not, or access is refused.
         """
         try:
             yield
         except exc.IntegrityError:
             raise
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
             missing = "no such table" in str(error)
             kind = ConfigurationError if missing else Unavailable
             raise kind(f"the {self.shown}: {_sentence(error)}{self._missing if missing else ''}") from error
