@@ -25,6 +25,7 @@ class Partition(msgspec.Struct):
         newest_at: the timestamp of the last record in the tables.
         ended_at_s: when it was last known to be in the tables to its end, on the monotonic clock.
         not_before_s: when it may be admitted again at the earliest, on the monotonic clock.
+        tries: how often in a row it could not be admitted.
         problem: why it is not admitted, for people.
     """
 
@@ -38,6 +39,7 @@ class Partition(msgspec.Struct):
     newest_at: datetime | None = None
     ended_at_s: float | None = None
     not_before_s: float = 0.0
+    tries: int = 0
     problem: str | None = None
 
     @property

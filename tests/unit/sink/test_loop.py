@@ -304,6 +304,22 @@ def test_a_topic_that_is_not_there_is_named_and_the_others_are_read(stage: Stage
     assert why == f"there is no topic {LETTERS_TOPIC}; `baton topics create` makes it"
 
 
+def test_a_topic_that_goes_while_it_is_read_keeps_no_other_one_waiting(stage: Stage) -> None:
+    stage.topics.add(predicted(0), lettered(0))
+    stage.turn()
+    stage.topics.ids[LETTERS_TOPIC] = None
+    stage.topics.records[LETTERS_TOPIC, 0].clear()
+    stage.start()
+    stage.turn()
+    told = len(stage.consumer.assigned)
+    for offset in range(1, 6):
+        stage.topics.add(predicted(offset))
+        stage.turn()
+    assert stage.offsets == list(range(6))
+    assert len(stage.consumer.assigned) == told  # the client is not told anew each time
+    assert stage.assignment.problem is None
+
+
 def test_a_broker_that_is_away_is_waited_for(stage: Stage) -> None:
     stage.topics.away = True
     stage.topics.add(*map(predicted, range(2)))
