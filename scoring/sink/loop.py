@@ -170,8 +170,9 @@ class Loop:
             self._metrics.records[item.partition.topic] += 1
             if isinstance(item.row, UnreadableRow):
                 self._metrics.unreadable[item.partition.topic] += 1
+        for last in {item.partition.place: item for item in items}.values():
+            last.partition.newest_at = recorded_at(last.message)
         newest = recorded_at(items[-1].message)
-        items[-1].partition.newest_at = newest
         if newest is not None:
             self._metrics.delay_seconds.observe(max(0.0, (outcome.at - newest).total_seconds()))
         self._metrics.batches["written"] += 1
