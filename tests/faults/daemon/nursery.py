@@ -57,7 +57,7 @@ class Child:
         """Whether SIGSTOP holds it."""
         try:
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
 
     def started(self, pid: int) -> None:
