@@ -95,7 +95,10 @@ class Reader:
                     auto_offset_reset="earliest",
                     fetch_wait_max_ms=50,
                     fetch_message_max_bytes=_FETCH_BYTES,
-                    queued_min_messages=_RECORDS,
+                    # Single records are sought here and there: nothing is read far ahead, and where something was
+                    # the client must not wait for a second before it fetches at the next place.
+                    queued_min_messages=1,
+                    fetch_queue_backoff_ms=5,
                 )
             )
 

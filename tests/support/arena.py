@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from scoring.contract.envelope import Keyring
@@ -270,10 +270,11 @@ def read_all(bootstrap: str, topic: str, *, isolation: str = "read_committed", t
         while len(ended) < partitions:
             assert time.monotonic() < deadline, f"{topic} could not be read to its end within {timeout_s} s"
             for message in consumer.consume(5_000, 0.1):
-                if message.error() is not None:
-                    ended.add(message.partition() or 0)
-                else:
+                error = message.error()
+                if error is None:
                     records.append(_record(message))
+                elif error.code() == KafkaError._PARTITION_EOF:  # of others the client recovers
+                    ended.add(message.partition() or 0)
         return records
     finally:
         consumer.close()

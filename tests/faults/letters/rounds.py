@@ -33,7 +33,7 @@ def killed(
         assert status in {-signal.SIGKILL, DONE}, f"a replay ended with {status}"
         if status != DONE:
             kills.append(point)
-        found = letters.judge()
+        found = letters.settled(2.0 if bug else 15.0)
         assert found.faultless, f"after a kill at {point} ({count}): {found}"
     finish(bootstrap, nursery, letters, bug)
     return {"kills": len(kills), "points": kills}
@@ -56,7 +56,7 @@ def at_once(
         fcntl.flock(held, fcntl.LOCK_UN)
     statuses = [child.wait() for child in children]
     assert set(statuses) <= {DONE, OVERTAKEN, FAILED, -signal.SIGKILL}, statuses
-    found = letters.judge()
+    found = letters.settled()
     assert found.faultless, f"after {statuses}: {found}"
     finish(bootstrap, nursery, letters, bug)
     return {"replays": count, "done": statuses.count(DONE), "kills": statuses.count(-signal.SIGKILL)}
@@ -80,10 +80,10 @@ def frozen(
         finish(bootstrap, nursery, letters, bug)
         return {"frozen": 0}
     assert nursery.start(Plan(bootstrap=bootstrap, model=letters.model, bug=bug)).wait() == DONE
-    before = letters.judge()
+    before = letters.settled()
     first.wake()
     status = first.wait()
-    found = letters.judge()
+    found = letters.settled()
     assert found.faultless, f"woken at {point} ({count}), ended with {status}: {found}; before: {before}"
     finish(bootstrap, nursery, letters, bug)
     return {"frozen": 1, "overtaken": int(status == OVERTAKEN), "points": [point]}
@@ -92,7 +92,7 @@ def frozen(
 def finish(bootstrap: str, nursery: Nursery, letters: Letters, bug: str | None) -> None:
     """One that is left alone: then everything is put back, once."""
     status = nursery.start(Plan(bootstrap=bootstrap, model=letters.model, bug=bug)).wait()
-    found = letters.judge()
+    found = letters.settled()
     assert status == DONE, f"a replay that was left alone ended with {status}"
     assert found.faultless, found
     assert (found.replayed, found.lost) == (letters.count, 0), found

@@ -1,6 +1,7 @@
 """A model's topics with dead letters, and a judge that counts what was put back, from the topics alone."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -83,6 +84,15 @@ class Letters:
             partition = number % PARTITIONS
             producer.produce(self.topics.dead_letters, _value(number), _key(number), partition, headers=headers)
         assert producer.flush(30) == 0
+
+    def settled(self, within_s: float = 15.0) -> Found:
+        """Count, and again while notes and records disagree: a commit's markers reach partition after partition."""
+        deadline_s = time.monotonic() + within_s
+        while not (found := self.judge()).faultless and found.doubled + found.altered == 0:
+            if time.monotonic() > deadline_s:
+                return found
+            time.sleep(0.5)
+        return found
 
     def judge(self) -> Found:
         """Count; asserts first that the dead letters are all there."""

@@ -6,12 +6,15 @@ import time
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from scoring.contract.acknowledgement import Position
+from scoring.contract.asof import FOREVER_S, Rows
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import Unavailable
-from scoring.contract.features import FeatureSchema, LookupField, TableLookup
+from scoring.contract.features import FeatureSchema, FrozenLookup, LookupField, TableLookup
+from scoring.contract.frozen import encode_table, file_of
 from scoring.contract.lookup import OnMiss
 from scoring.contract.records import RecordRules
 from scoring.contract.replay import Replayed
@@ -128,6 +131,19 @@ def test_looked_up_values_that_the_prediction_carries_are_what_it_is_scored_with
     (wind,) = found.enrichment
     assert (wind.lookup, wind.field, wind.value, wind.source) == ("weather", "wind", 2.5, "prediction")
     assert next(each for each in found.features if each.name == "weather_wind").exact == "2.5"
+
+
+def test_values_that_are_frozen_into_the_bundle_are_told_from_there(tmp_path: Path) -> None:
+    town = FrozenLookup(
+        name="town", connection="x", table="t", match=(("color", "color"),), fields=(LookupField(name="size"),)
+    )
+    rows = Rows(keys=[("red",)], valid_at=np.full(1, FOREVER_S), known_at=None, values={"size": np.array([1.5])})
+    files = {file_of("town"): encode_table(town, rows)}
+    make_bundle(tmp_path / "frozen", 1, schema=small_schema((town,)), frozen=files)
+    found = explain(evidence(Scorer(open_bundle(tmp_path / "frozen")), record(2)))
+    (size,) = found.enrichment
+    assert (size.lookup, size.field, size.value, size.source) == ("town", "size", 1.5, "bundle")
+    assert verdict(found) is Verdict.IDENTICAL
 
 
 def test_a_prediction_that_lacks_its_looked_up_values_is_told(windy: Scorer) -> None:
