@@ -93,8 +93,16 @@ def known_of(schema: FeatureSchema, columns: Columns) -> dict[str, Values]:
     """The keys as text and the event times of records."""
     kind = {field.name: field.type for field in schema.fields}[schema.key]
     keys = columns[schema.key]
-    texts = keys if kind is FieldType.STRING else [_key_text(kind, key) for key in np.asarray(keys).tolist()]
-    return {"record_key": [storable(text) for text in texts], "event_time": columns[schema.event_time]}
+    texts = [_key_text(kind, key) for key in keys.tolist()] if isinstance(keys, np.ndarray) else keys
+    return {"record_key": _storable(texts), "event_time": columns[schema.event_time]}
+
+
+def _storable(keys: Sequence[str | None]) -> list[str | None]:
+    """All are looked at as one, which is quick; nearly always nothing is wrong with any."""
+    whole = "\n".join(key for key in keys if key)
+    if "\0" not in whole and _BASE64 not in whole and _is_unicode(whole):
+        return [*keys]
+    return [storable(key) for key in keys]
 
 
 def storable(key: str | None) -> str | None:
@@ -110,7 +118,11 @@ def as_base64(key: bytes) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _key_text(kind: FieldType, key: float) -> str | None:

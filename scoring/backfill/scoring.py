@@ -1,12 +1,12 @@
 """Score: the outcome of every record of a chunk, through what scores the stream. No record vanishes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
 
 from scoring.contract.dead_letter import Reason
-from scoring.contract.encoder import Column, Floats
+from scoring.contract.encoder import Floats
 from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.lookups.port import LookupSource
 from scoring.scorer.decode import Decoded, Failure
@@ -72,15 +72,9 @@ def _batch(scorer: Scorer, lookups: LookupSource, decoded: Decoded) -> Scored:
     return Scored(found.without(dict.fromkeys(np.flatnonzero(~there).tolist(), fault)), scores[there])
 
 
-def _part(decoded: Decoded, places: Sequence[int], failures: list[Failure]) -> Decoded:
-    columns = {name: _taken(column, places) for name, column in decoded.columns.items()}
-    return Decoded(columns, [decoded.rows[place] for place in places], failures)
-
-
-def _taken(column: Column, places: Sequence[int]) -> Column:
-    if isinstance(column, np.ndarray):
-        return column[np.fromiter(places, np.intp, len(places))]
-    return [column[place] for place in places]
+def _part(decoded: Decoded, places: range, failures: list[Failure]) -> Decoded:
+    here = slice(places.start, places.stop)
+    return Decoded({name: column[here] for name, column in decoded.columns.items()}, decoded.rows[here], failures)
 
 
 def _none(scorer: Scorer) -> Floats:
