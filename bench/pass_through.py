@@ -13,13 +13,13 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 
+from scoring.service.stop import Stop, stop_on_signals
 from scoring.settings import Settings, read_settings
 from scoring.worker.clients import consumer_settings, producer_settings
 from scoring.worker.committer import POLL_S, Transaction
 from scoring.worker.delivery import AtLeastOnce, ExactlyOnce
 from scoring.worker.loop import GATHER_WAIT_S
 from scoring.worker.pipeline import Pipeline
-from scoring.worker.stop import Stop, stop_on_signals
 
 WAIT_S = 0.05
 

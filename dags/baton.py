@@ -2,24 +2,20 @@
 one that repairs the copies of the ledger, and one that scores past periods.
 
 This file only wires: what a run does stands in ``baton_airflow.factory``, what a model is in its definition. One that
-cannot be loaded has no DAG, and keeps no other from having one; ``baton_mistakes.py`` shows what is wrong with it.
+cannot be loaded, or that Airflow would not take, has no DAG, and keeps no other from having one; ``baton_mistakes.py``
+shows what is wrong with it.
 """
 
 from pathlib import Path
 
 from baton_airflow.backfill import build_backfill_dag
-from baton_airflow.factory import build_dag
+from baton_airflow.building import build_all
 from baton_airflow.repair import build_reconcile_dag
-from baton_airflow.retrain import build_retrain_dag
 from scoring.settings import read_settings
 from training.catalog import read_catalog
 
 _BESIDE = Path(__file__).resolve().parent.parent / "models"
 
-for definition in read_catalog(read_settings().models_dir or _BESIDE).definitions.values():
-    dag = build_dag(definition)
-    globals()[dag.dag_id] = dag
-    waking = build_retrain_dag(definition, dag.dag_id)
-    globals()[waking.dag_id] = waking
+globals().update(build_all(read_catalog(read_settings().models_dir or _BESIDE).definitions.values()).dags)
 reconcile = build_reconcile_dag()
 backfill = build_backfill_dag()

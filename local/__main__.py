@@ -8,7 +8,7 @@ import click
 from local.credentials import airflow_passwords_file
 from local.errors import StackError
 from local.report import all_running, log_files, print_logs, read_states, table
-from local.settings import StackSettings, read_components, read_settings
+from local.settings import COMPONENTS, StackSettings, read_components, read_settings
 from local.stack import START_TIMEOUT_S, Stack
 
 
@@ -20,7 +20,7 @@ def group(context: click.Context) -> None:
 
 
 @group.command()
-@click.option("--without", default="", help="Comma-separated components to leave out: kafka, mlflow, airflow, daemon.")
+@click.option("--without", default="", help=f"Comma-separated components to leave out: {', '.join(COMPONENTS)}.")
 @click.option("--timeout-s", default=START_TIMEOUT_S, show_default=True, help="How long to wait until all is ready.")
 @click.pass_obj
 def up(settings: StackSettings, without: str, timeout_s: float) -> None:
@@ -34,6 +34,8 @@ def up(settings: StackSettings, without: str, timeout_s: float) -> None:
         click.echo(f"Airflow:     {settings.airflow_url} (users admin and viewer, passwords in {passwords})")
     if "mlflow" in components:
         click.echo(f"MLflow:      {settings.mlflow_url} (user admin, password in {settings.environment_file})")
+    if "api" in components:
+        click.echo(f"API:         {settings.api_url} (token: BATON_API_TOKEN in {settings.environment_file})")
 
 
 @group.command()

@@ -1,6 +1,7 @@
 """Keys and passwords of the local stack: made at its first start, readable by the owner alone."""
 
 import base64
+import hashlib
 import json
 import os
 import secrets
@@ -21,6 +22,7 @@ class Secrets:
     airflow_viewer_password: str
     mlflow_password: str
     mlflow_secret_key: str
+    api_token: str
 
 
 def load_or_create(directory: Path) -> Secrets:
@@ -31,6 +33,7 @@ def load_or_create(directory: Path) -> Secrets:
     passwords = {"admin": found.airflow_admin_password, "viewer": found.airflow_viewer_password}
     write_private(airflow_passwords_file(directory), json.dumps(passwords))
     _read_or_write(signing_keys_file(directory), _generate_signing_keys)
+    _read_or_write(api_tokens_file(directory), lambda: [_api_token(found)])
     return found
 
 
@@ -42,6 +45,11 @@ def airflow_passwords_file(directory: Path) -> Path:
 def signing_keys_file(directory: Path) -> Path:
     """JSON with the keys that sign notices, acknowledgements and heartbeats."""
     return directory / "signing-keys.json"
+
+
+def api_tokens_file(directory: Path) -> Path:
+    """JSON with the digests of the tokens that may ask Baton's API."""
+    return directory / "api-tokens.json"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -63,12 +71,11 @@ def _load_secrets(path: Path) -> Secrets:
     return Secrets(**complete)
 
 
-def _read_or_write(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _read_or_write(path: Path, make: Callable[[], Any]) -> Any:
     if not path.exists():
         write_private(path, json.dumps(make(), indent=2) + "\n")
     path.chmod(0o600)
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+    return json.loads(path.read_text())
 
 
 def _generate() -> Secrets:
@@ -80,7 +87,13 @@ def _generate() -> Secrets:
         airflow_viewer_password=secrets.token_urlsafe(12),
         mlflow_password=secrets.token_urlsafe(18),
         mlflow_secret_key=secrets.token_hex(32),
+        api_token=secrets.token_urlsafe(32),
     )
+
+
+def _api_token(found: Secrets) -> dict[str, Any]:
+    digest = hashlib.sha256(found.api_token.encode()).hexdigest()
+    return {"name": "local", "sha256": digest, "scopes": ["read", "score"]}
 
 
 def _generate_signing_keys() -> dict[str, Any]:

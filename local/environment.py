@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from local.credentials import Secrets, airflow_passwords_file, signing_keys_file, write_private
+from local.credentials import Secrets, airflow_passwords_file, api_tokens_file, signing_keys_file, write_private
 from local.errors import SettingError
 from local.settings import Ports, StackSettings
 
@@ -45,6 +45,7 @@ def stack_environment(settings: StackSettings, secrets: Secrets, *, path: str) -
         "PATH": os.pathsep.join([str(settings.venv_dir / "bin"), path]),
         **QUIET,
         **_baton(settings),
+        "BATON_API_TOKEN": secrets.api_token,
         **_mlflow_client(settings, secrets),
         **_airflow(settings, secrets),
     }
@@ -98,6 +99,8 @@ def _baton(settings: StackSettings) -> dict[str, str]:
         "BATON_REGISTRY_URI": settings.mlflow_url,
         "BATON_SIGNING_KEYS_FILE": str(signing_keys_file(settings.secrets_dir)),
         "BATON_CACHE_DIR": str(state / "cache"),
+        "BATON_PREDICTIONS_URL": settings.predictions_url,
+        "BATON_API_TOKENS_FILE": str(api_tokens_file(settings.secrets_dir)),
         "BATON_SNAPSHOT_DIR": str(state / "snapshots"),
         "BATON_CONNECTIONS__WAREHOUSE": f"sqlite:///{state / 'warehouse' / 'warehouse.db'}",
         "BATON_MODELS": settings.models or _defined_models(settings.project_dir / "models"),

@@ -41,6 +41,16 @@ def migrate_airflow(settings: StackSettings, environment: Mapping[str, str]) -> 
     stamp.write_text(installed)
 
 
+def migrate_predictions(settings: StackSettings) -> None:
+    """Make the tables that the sink fills, or bring them to this version."""
+    from scoring.database.migrations import migrate  # it loads SQLAlchemy
+    from scoring.predictions.database import MIGRATIONS, open_database
+
+    database = open_database(settings.predictions_url)
+    migrate(database, MIGRATIONS)
+    database.engine.dispose()
+
+
 def prepare_sqlite(settings: StackSettings, name: str) -> None:
     """Switch the database of ``name`` to a write-ahead log: readers and the writer do not block each other."""
     path = settings.state_dir / name / f"{name}.db"

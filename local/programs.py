@@ -1,6 +1,6 @@
 """The table of the stack's processes: what runs, and how it is ended."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from local.kafka.broker import broker_command
 from local.kafka.properties import BrokerConfig
 from local.settings import StackSettings
 
-DAEMON_COMMAND = ("baton", "worker")
-"""The command of the scoring daemon, from the environment's ``bin``."""
+BATON_COMMANDS = {"daemon": "worker", "sink": "sink", "api": "api"}
+"""What each of Baton's own services is: a command of ``baton``, from the environment's ``bin``."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Program:
 
 def programs(settings: StackSettings, components: Collection[str]) -> tuple[Program, ...]:
     """The programs of ``components``, in the order in which they are started."""
-    every = (_kafka(settings), _mlflow(settings), *_airflow(settings), _daemon(settings))
+    every = (_kafka(settings), _mlflow(settings), *_airflow(settings), *_baton(settings))
     return tuple(program for program in every if program.component in components)
 
 
@@ -90,6 +90,9 @@ def _airflow(settings: StackSettings) -> tuple[Program, ...]:
     )
 
 
-def _daemon(settings: StackSettings) -> Program:
-    command, *options = DAEMON_COMMAND
-    return Program("daemon", "daemon", (executable(settings, command), *options), stop_rank=0, stop_wait_s=30)
+def _baton(settings: StackSettings) -> Iterator[Program]:
+    urls = {"api": settings.api_url}
+    for name, command in BATON_COMMANDS.items():
+        yield Program(
+            name, name, (executable(settings, "baton"), command), stop_rank=0, stop_wait_s=30, url=urls.get(name, "")
+        )

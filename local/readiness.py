@@ -20,7 +20,10 @@ def conditions(settings: StackSettings, *, since: datetime) -> dict[str, Conditi
         "kafka": lambda: kafka_ready(settings),
         "mlflow": lambda: mlflow_ready(settings),
         "airflow": lambda: airflow_ready(settings, since=since),
-        "daemon": lambda: True,  # it waits by itself for broker and model: running is enough
+        # These wait by themselves for broker and model: running is enough.
+        "daemon": lambda: True,
+        "sink": lambda: True,
+        "api": lambda: fetch(f"{settings.api_url}/livez") is not None,
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from local.errors import SettingError
 
-COMPONENTS = ("kafka", "mlflow", "airflow", "daemon")
+COMPONENTS = ("kafka", "mlflow", "airflow", "daemon", "sink", "api")
 """Parts of the stack that can be left out, in the order in which they are started."""
 
 
@@ -19,6 +19,7 @@ class Ports:
     kafka_controller: int = 19093
     airflow: int = 18080
     mlflow: int = 15000
+    api: int = 19580
 
     @staticmethod
     def variable(name: str) -> str:
@@ -108,6 +109,16 @@ class StackSettings:
     def airflow_url(self) -> str:
         """Root of Airflow's UI and API."""
         return f"http://127.0.0.1:{self.ports.airflow}"
+
+    @property
+    def api_url(self) -> str:
+        """Root of Baton's API."""
+        return f"http://127.0.0.1:{self.ports.api}"
+
+    @property
+    def predictions_url(self) -> str:
+        """SQLAlchemy URL of the tables that the sink fills."""
+        return f"sqlite:///{self.state_dir / 'predictions.db'}"
 
     @property
     def mlflow_url(self) -> str:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from local.errors import StartError
 from local.kafka.broker import prepare
-from local.prepare import migrate_airflow, prepare_sqlite
-from local.programs import Program, broker_config, log_file
+from local.prepare import migrate_airflow, migrate_predictions, prepare_sqlite
+from local.programs import BATON_COMMANDS, Program, broker_config, log_file
 from local.readiness import Condition, conditions
 from local.settings import StackSettings
 from local.supervisor import Supervisor
@@ -59,6 +59,8 @@ class Start:
             migrate_airflow(self._settings, self._environment)
         if component == "mlflow" and needed:
             prepare_sqlite(self._settings, "mlflow")
+        if component == "sink" and needed:
+            migrate_predictions(self._settings)
 
     def _wait(self, waiting: dict[str, Condition], prepared: Mapping[str, "Future[None]"], deadline: float) -> None:
         started: set[str] = set()
@@ -79,7 +81,7 @@ class Start:
 
     def _start_prepared(self, prepared: Mapping[str, "Future[None]"], started: set[str], *, ready: set[str]) -> None:
         for component, future in prepared.items():
-            blocked = component == "daemon" and "kafka" in prepared and "kafka" not in ready
+            blocked = component in BATON_COMMANDS and "kafka" in prepared and "kafka" not in ready
             if component not in started and future.done() and not blocked:
                 future.result()
                 for program in self._of(component):

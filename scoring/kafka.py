@@ -59,6 +59,7 @@ _CONFIGURATION = {
     KafkaError.POLICY_VIOLATION,
     KafkaError.INVALID_CONFIG,
     KafkaError.INVALID_REPLICATION_FACTOR,
+    KafkaError.MSG_SIZE_TOO_LARGE,
 }
 
 # A partition whose leader is just being elected, or made known to all brokers.

@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from scoring.api_settings import ApiSettings
 from scoring.contract.envelope import Keyring
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.notice import MODEL_NAME
@@ -33,7 +34,7 @@ class NotifierSetting(BaseModel):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class Settings(BaseSettings):
+class Settings(ApiSettings, BaseSettings):
     """Baton's settings. Which of them a command needs, it asks for with the ``need_`` methods."""
 
     model_config = SettingsConfigDict(
@@ -50,10 +51,10 @@ class Settings(BaseSettings):
     """JSON file with the HMAC keys that sign notices, acknowledgements and heartbeats."""
     ledger_url: str | None = None
     """SQLAlchemy URL of the database that holds the ledger."""
+    predictions_url: str | None = None
+    """SQLAlchemy URL of the database of predictions, which a sink fills, and of backfills: SQLite or PostgreSQL."""
     registry_uri: str | None = None
     """MLflow tracking URI of the registry, or file:///… for a folder of bundles."""
-    predictions_url: str | None = None
-    """SQLAlchemy URL of the database that holds predictions and backfills."""
     cache_dir: Path | None = None
     """Where a worker keeps bundles (the 16 used last, and those live here) and its memory; it must survive restarts."""
     snapshot_dir: Path | None = None
@@ -104,6 +105,8 @@ class Settings(BaseSettings):
     """IP address that they are served on; beyond loopback only with a token."""
     metrics_token_file: Path | None = None
     """File with the bearer token that /metrics asks for."""
+    sink_metrics_port: int = Field(default=9664, ge=0, le=65_000)
+    """Port of /metrics, /livez and /readyz of the sink in slot 0, counted up by slot; 0 serves none."""
     log_format: str = Field(default="json", pattern="^(json|console)$")
     """json for machines, console for people."""
     _elsewhere: Callable[[str], str | None] | None = PrivateAttr(default=None)
@@ -160,6 +163,24 @@ class Settings(BaseSettings):
             raise ConfigurationError(f"BATON_METRICS_TOKEN_FILE: {path} must hold a token of {shortest}")
         return token
 
+    def need_tokens_file(self) -> Path:
+        """The file of the API's tokens, or ConfigurationError: the API is never served without."""
+        return self._need("api_tokens_file", self.api_tokens_file)
+
+    def need_certificate(self) -> tuple[Path, Path] | None:
+        """The files of the API's certificate and of its key; None where it speaks plain HTTP.
+
+        Raises:
+            ConfigurationError: there is one of the two alone, or a file is not there.
+        """
+        if self.api_certificate is None and self.api_key is None:
+            return None
+        found = {name: self._need(name, getattr(self, name)) for name in ("api_certificate", "api_key")}
+        wrong = [f"BATON_{name.upper()}: there is no file {path}" for name, path in found.items() if not path.is_file()]
+        if wrong:
+            raise ConfigurationError("; ".join(wrong))
+        return found["api_certificate"], found["api_key"]
+
     def need_keyring(self) -> Keyring:
         """The signing keys.
 
@@ -176,13 +197,13 @@ class Settings(BaseSettings):
         """SQLAlchemy URL of the ledger's database, or ConfigurationError."""
         return self._need("ledger_url", self.ledger_url)
 
-    def need_registry_uri(self) -> str:
-        """Address of the registry, or ConfigurationError."""
-        return self._need("registry_uri", self.registry_uri)
-
     def need_predictions_url(self) -> str:
         """SQLAlchemy URL of the predictions' database, or ConfigurationError."""
         return self._need("predictions_url", self.predictions_url)
+
+    def need_registry_uri(self) -> str:
+        """Address of the registry, or ConfigurationError."""
+        return self._need("registry_uri", self.registry_uri)
 
     def need_cache_dir(self) -> Path:
         """The worker's cache directory, or ConfigurationError."""
@@ -241,30 +262,57 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: lists everything that is missing or wrong at once.
         """
-        needs = (
+        _ask(
             self.need_models,
             self.need_kafka,
             self.need_keyring,
             self.need_registry_uri,
             self.need_cache_dir,
             self.need_metrics_token,
+            *also,
         )
-        wrong = []
-        for need in (*needs, *also):
-            try:
-                need()
-            except ConfigurationError as error:
-                wrong.append(str(error))
-        if len(wrong) == 1:
-            raise ConfigurationError(wrong[0])
-        if wrong:
-            raise ConfigurationError("settings:\n" + "\n".join(f"  - {line}" for line in wrong))
+
+    def check_sink(self, *also: Callable[[], object]) -> None:
+        """Ask for everything that a sink needs, before it starts; as ``check_worker``.
+
+        Raises:
+            ConfigurationError: lists everything that is missing or wrong at once.
+        """
+        _ask(self.need_models, self.need_kafka, self.need_predictions_url, self.need_metrics_token, *also)
+
+    def check_api(self, *also: Callable[[], object]) -> None:
+        """Ask for everything that the API needs, before it starts (see ``check_worker``)."""
+        _ask(
+            self.need_models,
+            self.need_kafka,
+            self.need_keyring,
+            self.need_registry_uri,
+            self.need_cache_dir,
+            self.need_tokens_file,
+            self.need_certificate,
+            self.need_metrics_token,
+            *also,
+        )
 
     def _need(self, name: str, value: Value | None) -> Value:
         if value is None:
             description = type(self).model_fields[name].description
             raise ConfigurationError(f"BATON_{name.upper()} is not set. It is: {description}")
         return value
+
+
+def _ask(*needs: Callable[[], object]) -> None:
+    """Ask for each of these, and raise ConfigurationError with all that is missing or wrong at once."""
+    wrong = []
+    for need in needs:
+        try:
+            need()
+        except ConfigurationError as error:
+            wrong.append(str(error))
+    if len(wrong) == 1:
+        raise ConfigurationError(wrong[0])
+    if wrong:
+        raise ConfigurationError("settings:\n" + "\n".join(f"  - {line}" for line in wrong))
 
 
 def read_settings(**overrides: Any) -> Settings:

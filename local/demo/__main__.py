@@ -37,7 +37,9 @@ def play(stage: Stage, terminal: Terminal, folder: Path) -> None:
             story.end_may()
         with terminal.step(6, "The check of the whole stream", _CHECK):
             checked = ending.check_stream(stage, story.seen, terminal)
-        with terminal.step(7, "The summary", _SUMMARY):
+        with terminal.step(7, "The predictions in use: table, request, explanation, backfill", _USES):
+            story.use_predictions(checked.summary.predictions, checked.summary.dead_letters)
+        with terminal.step(8, "The summary", _SUMMARY):
             ending.write(checked, folder, terminal)
         ending.tell(checked, stage, folder, terminal)
     finally:
@@ -66,6 +68,10 @@ _MALFORMED = (
 _CHECK = (
     "A program that knows nothing of the daemon reads all topics from beginning to end: does every record that went in "
     "have exactly one outcome, its own, in order?"
+)
+_USES = (
+    "A sink kept every prediction in a table, an API scores on request, any score can be explained and computed again, "
+    "and the past can be scored with the version that was champion then. All of them must say what the stream said."
 )
 _SUMMARY = "What it all came to."
 

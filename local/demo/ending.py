@@ -123,6 +123,8 @@ def tell(checked: Checked, stage: Stage, folder: Path, terminal: Terminal) -> No
         ("Airflow", f"{local.airflow_url}   user admin, password in {stage.passwords_file}"),
         ("", "DAG train_flight_delay: two green runs, and a red one whose log says why"),
         ("MLflow", f"{local.mlflow_url}   user admin, password in {local.environment_file}"),
+        ("the API", f"{local.api_url}   token: BATON_API_TOKEN in {local.environment_file}"),
+        ("the table", f"{local.predictions_url}   predictions, latest_predictions, dead_letters"),
         ("the ledger", f". {local.environment_file}; baton ledger log {stage.definition.name}"),
         ("the stack", "make status, make logs"),
         ("stop it", "make down"),

@@ -21,7 +21,8 @@ from local.credentials import airflow_passwords_file, load_or_create
 from local.demo.airflow import Airflow
 from local.demo.errors import DemoFailed
 from local.environment import stack_environment
-from local.programs import programs
+from local.prepare import migrate_predictions
+from local.programs import BATON_COMMANDS, programs
 from local.settings import COMPONENTS, StackSettings
 from local.stack import Stack
 from local.supervisor import Supervisor
@@ -88,24 +89,26 @@ class Stage:
         passwords = json.loads(self.passwords_file.read_text())
         return Airflow(self.local.airflow_url, "admin", passwords["admin"])
 
-    def stop_daemon(self) -> None:
-        """Stop the daemon, where it runs."""
+    def stop_services(self) -> None:
+        """Stop daemon, sink and API, where they run."""
         supervisor = Supervisor(self.local)
         if supervisor.alive():
-            supervisor.stop([state.name for state in supervisor.states() if state.name == "daemon"])
+            supervisor.stop([state.name for state in supervisor.states() if state.name in BATON_COMMANDS])
 
     def up(self) -> None:
-        """Start what does not run yet, all but the daemon, and wait until it is ready."""
-        components = [name for name in COMPONENTS if name != "daemon"]
+        """Start what does not run yet, all but Baton's own services, and wait until it is ready."""
+        components = [name for name in COMPONENTS if name not in BATON_COMMANDS]
         Stack(self.local, caller=os.environ, say=self.say).up(components)
 
-    def start_daemon(self) -> None:
-        """Start the daemon beside what runs."""
+    def start_services(self) -> None:
+        """Start daemon, sink and API beside what runs."""
+        migrate_predictions(self.local)
         supervisor = Supervisor(self.local)
         supervisor.configure(programs(self.local, COMPONENTS))
         supervisor.reload()
-        supervisor.start_program("daemon")
-        self.say("the daemon is started; it has no model yet and waits for one")
+        for name in BATON_COMMANDS:
+            supervisor.start_program(name)
+        self.say("daemon, sink and API are started; they have no model yet and wait for one")
 
     def require_own_ledger(self) -> None:
         """Refuse to clear away anybody's work: the ledger may hold this model's entries only.
@@ -125,11 +128,12 @@ class Stage:
             )
 
     def clear(self) -> None:
-        """Forget every version: runs, topics, ledger, registered versions, snapshots, the worker's cache."""
+        """Forget every version: runs, topics, ledger, tables, registered versions, snapshots, the cache."""
         self.airflow().forget_runs(f"train_{MODEL}")
         _delete_topics(self.kafka, self._topic_names())
-        for path in self.local.state_dir.glob("ledger.db*"):
-            path.unlink()
+        for name in ("ledger.db*", "predictions.db*"):
+            for path in self.local.state_dir.glob(name):
+                path.unlink()
         for folder in (self.settings.need_cache_dir(), self.settings.need_snapshot_dir()):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)

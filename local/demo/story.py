@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from local import warehouse
-from local.demo import check
+from local.demo import check, uses
 from local.demo.airflow import Airflow, RunEnd, TaskEnd
 from local.demo.errors import DemoFailed
 from local.demo.malformed import Malformed, malformed_records
@@ -109,14 +109,14 @@ class Story:
         say, stage = self._terminal.say, self._stage
         stage.require_own_ledger()
         filling = self._pool.submit(self._fill_warehouse)
-        stage.stop_daemon()
+        stage.stop_services()
         stage.up()
         stage.clear()
         report = stage.create_topics()
         say(f"{len(report.ids)} topics made and checked: partitions, compaction, retention, sizes")
         flights, hours = filling.result()
         say(f"the warehouse holds {flights:,} flights and {hours:,} hours of weather of 2013")
-        stage.start_daemon()
+        stage.start_services()
 
     def train_first(self) -> None:
         """Version 1: January to March."""
@@ -198,6 +198,27 @@ class Story:
         sent = self._stream.finish()
         self.seen.sent += sent
         self._terminal.say(f"May is over: {sent:,} flights")
+
+    def use_predictions(self, scored: int, refused: int) -> None:
+        """The same predictions by table, request, explanation and backfill; raises UseFailed where they differ."""
+        stage, say, last = self._stage, self._terminal.say, self._may[-1]
+        uses.wait_for_table(stage, scored, refused)
+        say(f"the sink's tables hold {scored:,} predictions and {refused:,} dead letters, as the topics do")
+        kept, place = uses.newest(stage, (last.key or b"").decode())
+        answer = uses.ask(stage, last.value or b"")
+        (asked,) = answer["predictions"]
+        if (asked["score"], answer["version"]) != (kept.score, kept.version):
+            raise StoryFailed(f"a request is answered with {asked['score']}, the stream scored {kept.score}")
+        say(f"the flight {place}, asked for over HTTP: {kept.score!r} by version {kept.version}, as in the stream")
+        told = uses.explain(stage, place)["rescored"]
+        if (told["verdict"], told["score"]) != ("identical", kept.score):
+            raise StoryFailed(f"baton explain {place} scores it again, and finds it {told}")
+        say(f"baton explain {place}: scored again from record and bundle, identical")
+        past, equal = uses.score_past(stage, APRIL)
+        say(f"baton backfill: {past['rows']:,} flights of April's first two days scored again from the warehouse")
+        if equal != past["rows"]:
+            raise StoryFailed(f"of {past['rows']:,} flights of April only {equal:,} have the stream's score")
+        say("each with the score that it had in the stream, bit for bit")
 
     def close(self) -> None:
         """Stop what still runs in this process; the stack goes on."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-STEPS = 7
+STEPS = 8
 _INDENT = " " * 8
 
 

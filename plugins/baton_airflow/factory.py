@@ -74,7 +74,10 @@ at most {within}. A rejection, or no answer in time, ends the run green at `refu
 
 
 def build_dag(definition: ModelDefinition) -> DAG:
-    """The DAG ``train_<model>``: from the source's rows to a version that the workers score with."""
+    """The DAG ``train_<model>``: from the source's rows to a version that the workers score with.
+
+    A DAG file has to give it a name: Airflow does not find it otherwise.
+    """
     with DAG(
         dag_id=dag_id(definition.name),
         description=_first_line(definition.description) or f"Trains, judges and promotes {definition.name}",
@@ -86,6 +89,7 @@ def build_dag(definition: ModelDefinition) -> DAG:
         default_args=TASK_DEFAULTS,
         on_failure_callback=RUN_FAILED,
         tags={TAG, f"model:{definition.name}"},
+        auto_register=False,
     ) as dag:
         _wire(definition)
     # Only now: Airflow would copy the whole form for each task, half of what reading a definition takes.
@@ -109,7 +113,9 @@ def _wire(definition: ModelDefinition) -> None:
     trained = task(steps.train)(snapshot, validated)
     evaluated = task(steps.evaluate)(snapshot, trained)
     gated = task(task_id=GATES, trigger_rule=always)(steps.gates)(validated, evaluated)
-    registered = task.branch(task_id=REGISTER, trigger_rule=always)(steps.register)(snapshot, trained, evaluated, gated)
+    registered = task.branch(task_id=REGISTER, trigger_rule=always)(steps.register)(
+        snapshot, validated, trained, evaluated, gated
+    )
     promoted, refused = hand_over(steps, gated, _result(registered))
     kept = task(task_id=KEEP)(steps.keep)(_result(registered))
     repaired = task(task_id="repair")(repair_models)([definition.name])

@@ -25,7 +25,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 from baton_airflow.bell import LISTENER
 from scoring.contract.clock import rfc3339
 from scoring.contract.dead_letter import MAXIMUM_DETAIL_CHARACTERS, PREFIX
-from scoring.contract.errors import BatonError, EnvelopeRejected
+from scoring.contract.errors import BatonError, ConfigurationError, EnvelopeRejected
 from scoring.contract.retrain import unseal_retrain
 from scoring.contract.topics import RETRAINS, RETRAINS_REFUSED
 from scoring.kafka import TIMEOUT_S, client_options, headers_of, kafka_errors, require_topics
@@ -40,8 +40,10 @@ GROUP = "baton-retrain-listener"
 POLL_S = 1.0
 # Before a broker or a topic that is away is asked again.
 AWAY_S = 15.0
-# A larger value is put aside without it: it would not fit beside the headers that say why.
+# Of key, value and headers together; what is larger would not fit beside the headers that say why.
 MAXIMUM_KEPT_BYTES = 2**19
+# What Kafka's format may add to a header: its two lengths.
+_HEADER_BYTES = 10
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -81,8 +83,13 @@ class Listener(KafkaSharedStreamProducer):
 
     def _send_to_dlq(self, topic: str, payloads: list[KafkaBrokerPayload]) -> None:
         """Put records aside with the reason; the provider's own way would not notice that the broker refuses them."""
-        letters = [dead_letter(payload, datetime.now(UTC)) for payload in payloads]
-        deliver(read_settings().need_kafka(), topic, letters)
+        kafka, now = read_settings().need_kafka(), datetime.now(UTC)
+        letters = [dead_letter(payload, now) for payload in payloads]
+        try:
+            deliver(kafka, topic, letters)
+        except ConfigurationError:
+            # Too large for a topic with limits of its own, perhaps. It must not end the triggers: all would begin anew.
+            deliver(kafka, topic, [dead_letter(payload, now, most=0) for payload in payloads])
         log.warning("retrains.refused", records=len(letters), topic=topic)
 
 
@@ -145,12 +152,15 @@ def hear(message: Message) -> Heard:
     return Heard(record, model=asked.request.model)
 
 
-def dead_letter(payload: KafkaBrokerPayload, now: datetime) -> Outgoing:
-    """A record as it was, with the reason and its place in additional headers."""
+def dead_letter(payload: KafkaBrokerPayload, now: datetime, *, most: int = MAXIMUM_KEPT_BYTES) -> Outgoing:
+    """A record as it was, or as much of it as may be kept, with the reason and its place in additional headers.
+
+    Args:
+        most: bytes of it that are kept; 0 leaves the reason and the place alone.
+    """
     heard: Heard = payload.value
-    record = heard.record
+    record = _kept(heard.record, most)
     reason, _, detail = heard.refused.partition(": ")
-    value = record.value if len(record.value or b"") <= MAXIMUM_KEPT_BYTES else None
     told = {
         "reason": reason,
         "detail": detail[:MAXIMUM_DETAIL_CHARACTERS],
@@ -160,7 +170,18 @@ def dead_letter(payload: KafkaBrokerPayload, now: datetime) -> Outgoing:
         "at": rfc3339(now),
     }
     headers = [(PREFIX + name, text.encode("utf-8", "replace")) for name, text in told.items()]
-    return Outgoing(record.key, value, [*record.headers, *headers])
+    return Outgoing(record.key, record.value, [*record.headers, *headers])
+
+
+def _kept(record: Outgoing, most: int) -> Outgoing:
+    """Without the value where the whole is too large, then without the headers, then without the key."""
+    less = [record, Outgoing(record.key, None, record.headers), Outgoing(record.key, None, [])]
+    return next((each for each in less if _size(each) <= most), Outgoing(None, None, []))
+
+
+def _size(record: Outgoing) -> int:
+    headers = sum(len(name.encode()) + len(value or b"") + _HEADER_BYTES for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
 
 
 def _assigned() -> Consumer:

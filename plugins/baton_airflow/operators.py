@@ -6,6 +6,7 @@ from typing import Any
 
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import BaseOperator, Param
+from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 from airflow.sdk.execution_time.hitl import HITLUser
 
 from baton_airflow.steps import PROMOTE, REFUSED, WAITED, Json, Steps
@@ -34,6 +35,10 @@ def form(by: Sequence[str] = ()) -> dict[str, Param]:
 
 
 FORM = form()
+_ASKED_BEFORE = (
+    "this run asked about another candidate before, or with other evidence or of other people, and Airflow goes on "
+    "showing that question; start a new run"
+)
 
 
 class WaitForWorkersOperator(BaseOperator):
@@ -72,7 +77,8 @@ class WaitForWorkersOperator(BaseOperator):
 class ApproveOperator(HITLBranchOperator):
     """Asks a person whether the candidate may be promoted, and goes on to ``promote`` or to ``refused``.
 
-    Nobody's answer in time is a rejection. A retry asks again.
+    Nobody's answer in time is a rejection. A retry asks the same question again. Airflow keeps the first question of a
+    run and shows no other, so a run whose candidate or evidence became another one cannot ask; it fails.
 
     Args:
         evidence: the results that the question is made of, by argument of ``Steps.question``.
@@ -96,12 +102,49 @@ class ApproveOperator(HITLBranchOperator):
         self.evidence = evidence
 
     def execute(self, context: Any) -> Any:
-        """Put the question, with the evidence."""
-        self.subject, self.body = self._steps.question(**self.evidence)
-        return super().execute(context)
+        """Put the question, with the evidence, and wait.
 
-    def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
-        """Hand the answer on, and take its branch."""
+        Raises:
+            AirflowFailException: people are shown another question of this run.
+        """
+        self.subject, self.body = self._steps.question(**self.evidence)
+        kept = self._put(context["task_instance"].id)
+        if kept != (self.subject, self.body, self._asked_users()):
+            raise AirflowFailException(_ASKED_BEFORE)
+        shown = {"shown": self._steps.candidate(self.evidence["registered"])}
+        raise TaskAwaitingInput(method_name="execute_complete", kwargs=shown, timeout=self.response_timeout)
+
+    def execute_complete(self, context: Any, event: dict[str, Any], shown: str | None = None) -> Any:
+        """Hand the answer on, and take its branch.
+
+        Args:
+            shown: digest of the candidate that was asked about.
+        """
         approved = list(event.get("chosen_options", ())) == [APPROVE]
-        self._steps.answer(self.evidence["registered"], event, approved=approved)
+        self._steps.answer(self.evidence["registered"], event, shown=shown, approved=approved)
         return super().execute_complete(context, event)
+
+    def _put(self, instance: Any) -> tuple[str, str | None, list[str]]:
+        """Put the question; returns headline, text and people of the one that Airflow shows.
+
+        Airflow's own way drops the answer in which these stand.
+        """
+        from airflow.sdk.api.datamodels._generated import HITLUser as User  # noqa: PLC0415  only in a task's process
+        from airflow.sdk.execution_time import task_runner  # noqa: PLC0415
+        from airflow.sdk.execution_time.comms import CreateHITLDetailPayload  # noqa: PLC0415
+
+        question = CreateHITLDetailPayload(
+            ti_id=instance,
+            options=self.options,
+            subject=self.subject,
+            body=self.body,
+            defaults=self.defaults,
+            multiple=self.multiple,
+            params=self.serialized_params,
+            assigned_users=[User(**user) for user in self.assigned_users or ()],
+        )
+        kept: Any = task_runner.SUPERVISOR_COMMS.send(msg=question)
+        return kept.subject, kept.body, sorted(user.id for user in kept.assigned_users or ())
+
+    def _asked_users(self) -> list[str]:
+        return sorted(user["id"] for user in self.assigned_users or ())

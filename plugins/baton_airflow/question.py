@@ -29,6 +29,18 @@ def body(
     return "\n\n".join(part for part in _parts(definition, request, gated, evaluated, registered) if part)
 
 
+def unseen(digest: str, shown: str | None) -> str:
+    """Why an answer cannot count: the candidate ``digest`` is not the one that was shown. Empty where it is."""
+    if shown is None:
+        return "which candidate was shown is not on record; clear this task, so that it asks again"
+    if shown != digest:
+        return (
+            f"the answer was to candidate {shown[:12]}, but the run has registered {digest[:12]} meanwhile, which "
+            "nobody was shown; start a new run"
+        )
+    return ""
+
+
 def answered(digest: str, event: Mapping[str, Any], *, approved: bool) -> Answered:
     """What was said to the candidate ``digest``; Airflow's default after the time is over approves nothing."""
     user = event.get("responded_by_user")

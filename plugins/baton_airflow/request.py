@@ -49,7 +49,7 @@ class Run(Protocol):
 
 def run_params(definition: ModelDefinition) -> dict[str, Param]:
     """The form of a manual run."""
-    return {**_interval_params(), **_run_params(), **_parameter_params(definition)}
+    return {**_interval_params(), **_run_params(definition), **_parameter_params(definition)}
 
 
 def _interval_params() -> dict[str, Param]:
@@ -86,7 +86,8 @@ def _interval_params() -> dict[str, Param]:
     }
 
 
-def _run_params() -> dict[str, Param]:
+def _run_params(definition: ModelDefinition) -> dict[str, Param]:
+    """With the reason stands what the page has to know of the definition, which it does not load."""
     return {
         "dry_run": Param(
             False,
@@ -114,6 +115,7 @@ def _run_params() -> dict[str, Param]:
             maxLength=500,
             title="Reason",
             description="Why this run; it goes into the ledger. Needed with force.",
+            dead_letters=definition.all_topics.dead_letters,
         ),
     }
 

@@ -14,8 +14,10 @@ from airflow.sdk import DAG, AssetOrTimeSchedule, BaseSensorOperator, DeltaTrigg
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException
 
 from baton_airflow.bell import bell_of
+from baton_airflow.connections import from_airflow
 from baton_airflow.house import RUN_FAILED, RUN_LIMIT, TAG, TASK_DEFAULTS
 from baton_airflow.request import WOKEN
+from scoring.settings import read_settings
 from training.definition import ModelDefinition
 
 log = structlog.get_logger(__name__)
@@ -69,7 +71,8 @@ class WaitOperator(BaseSensorOperator):
 
         now = datetime.now(UTC)
         active = context["ti"].get_dr_count(dag_id=self._trains, states=_UNFINISHED) > 0
-        found = look(self._definition, active=active, now=now)
+        settings = read_settings().looking_further(from_airflow)
+        found = look(self._definition, settings, active=active, now=now)
         if found.step is Step.NOTHING:
             raise AirflowSkipException("nothing asks for a run")
         if found.start is None:
@@ -100,6 +103,7 @@ def build_retrain_dag(definition: ModelDefinition, trains: str, *, look_again: t
         default_args=TASK_DEFAULTS,
         on_failure_callback=RUN_FAILED,
         tags={TAG, f"model:{definition.name}"},
+        auto_register=False,
     ) as dag:
         waited = WaitOperator(task_id=WAIT, definition=definition, trains=trains, look_again=look_again)
         started = _start(trains, waited)
@@ -135,7 +139,7 @@ def _cover(model: str, start: Json) -> None:
     """Mark what the run covers as covered."""
     from training.waking import cover  # noqa: PLC0415  it loads clients
 
-    cover(model, start)
+    cover(model, read_settings(), start)
 
 
 def _documentation(definition: ModelDefinition) -> str:

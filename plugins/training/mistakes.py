@@ -13,6 +13,7 @@ from scoring.contract.manifest import Task
 from scoring.contract.manifest_rules import class_mistakes
 from scoring.contract.notice import ModelName
 from training.gate_mistakes import gate_mistakes
+from training.schedule import schedule_mistakes
 from training.source_mistakes import columns_read, source_mistakes
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def mistakes(definition: "ModelDefinition") -> Iterator[str]:
     yield from _label_mistakes(definition)
     yield from gate_mistakes(definition)
     yield from _slice_mistakes(definition)
+    yield from schedule_mistakes(definition.schedule)
     names = {field.name for field in definition.known_fields}
     for name in definition.pass_through:
         if name not in names:

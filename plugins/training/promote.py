@@ -132,7 +132,7 @@ def _unapproved(definition: ModelDefinition, digest: str, answered: Answered | N
     if answered.manifest_digest != digest:
         return Refusal.NOT_APPROVED, (
             f"{definition.name}: the answer of {answered.by} was to candidate {answered.manifest_digest[:12]}, but "
-            f"this is {digest[:12]}; clear the task that asks, so that it asks again"
+            f"this is {digest[:12]}, which nobody was shown; start a new run"
         )
     if answered.approved and answered.by is not None:
         return None

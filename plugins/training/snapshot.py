@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from scoring.contract.digest import digest_of
 from scoring.contract.encoder import Column
@@ -22,9 +22,9 @@ def snapshot(definition: ModelDefinition, request: RunRequest, settings: Setting
     folder = settings.need_snapshot_dir() / "snapshots" / definition.name
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{sha256}.parquet"
-    reused = _make_young(path)
+    reused = _make_young(path) and _holds(path, sha256)
     if not reused:
-        _link(staged, path)
+        _put(staged, path)
     return SnapshotRef(
         path=str(path),
         sha256=sha256,
@@ -46,10 +46,21 @@ def _make_young(path: Path) -> bool:
     return True
 
 
-def _link(staged: Path, path: Path) -> None:
-    """Give the staged file its name in one step; who comes second finds the same content there."""
-    with suppress(FileExistsError):
-        path.hardlink_to(staged)
+def _holds(path: Path, sha256: str) -> bool:
+    """Whether a file of the store is what its name says; one that was damaged is put there anew."""
+    try:
+        return digest_of(path.read_bytes()) == sha256
+    except OSError:
+        return False
+
+
+def _put(staged: Path, path: Path) -> None:
+    """Give the staged file its name in one step, whatever is there: equal content, or a damaged one."""
+    temporary = staged.with_name(f"{staged.name}.{uuid4().hex}")
+    temporary.hardlink_to(staged)
+    temporary.replace(path)
+    # Where both are the same file already, the first name stays.
+    temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

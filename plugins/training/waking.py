@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from scoring.contract.digest import digest_of
-from scoring.settings import Settings, read_settings
+from scoring.settings import Settings
 from training.definition import ModelDefinition
 from training.new_labels import new_labels
 from training.requests import Pending, Requests
@@ -46,7 +46,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str = ""
 
 
-def look(definition: ModelDefinition, *, active: bool, now: datetime) -> Found:
+def look(definition: ModelDefinition, settings: Settings, *, active: bool, now: datetime) -> Found:
     """What is to be done now about the events of a model.
 
     Args:
@@ -56,7 +56,6 @@ def look(definition: ModelDefinition, *, active: bool, now: datetime) -> Found:
         Unavailable: the broker, or the source of the labels, cannot be reached.
         ConfigurationError: a person has to change something about them.
     """
-    settings = read_settings()
     with Requests(settings.need_kafka(), settings.need_keyring(), definition.name) as requests:
         pending = requests.pending()
         woken = _woken(definition, settings, pending, now)
@@ -74,7 +73,7 @@ def look(definition: ModelDefinition, *, active: bool, now: datetime) -> Found:
     return Found(step=step, start=to_json(start))
 
 
-def cover(model: str, start: Any) -> None:
+def cover(model: str, settings: Settings, start: Any) -> None:
     """Mark what a run covers, after it was started.
 
     Args:
@@ -83,7 +82,7 @@ def cover(model: str, start: Any) -> None:
     Raises:
         Unavailable: the broker cannot be reached.
     """
-    started, settings = from_json(Start, start), read_settings()
+    started = from_json(Start, start)
     covered = Covered(run_id=started.run_id, at=started.at, until=started.woken.until)
     with Requests(settings.need_kafka(), settings.need_keyring(), model) as requests:
         requests.cover(started.end, covered)

@@ -4,8 +4,8 @@ import os
 
 import click
 
+from scoring.service.ending import exit_with_the_thread, leave
 from scoring.settings import read_settings
-from scoring.worker.ending import exit_with_the_thread, leave
 
 __all__ = ["command", "exit_with_the_thread"]
 

@@ -1,6 +1,6 @@
 """The dead letter: an input that cannot be scored, as it was, with the reason in additional headers (protocol B.8)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
@@ -56,7 +56,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """The additional headers, to follow the record's own."""
+        """The additional headers, to follow the record's own (``own_headers`` takes them off again)."""
         origin = self.origin
         fields = {
             "reason": self.reason.value,
@@ -109,12 +109,45 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True, tag_field="form", tag
 
 
 REFERENCE_HEADER = PREFIX + "by-reference"
+# In the order of ``DeadLetter.headers``.
+_ADDED = tuple(
+    PREFIX + name
+    for name in (
+        "reason",
+        "detail",
+        "topic",
+        "topic-id",
+        "partition",
+        "offset",
+        "at",
+        "model",
+        "version",
+        "sequence",
+    )
+)
 
 
 def refer(origin: Position, value: bytes | None) -> bytes:
     """The value of a dead letter that is stored by reference and digest."""
     content = value or b""
     return msgspec.json.encode(Reference(origin=origin, sha256=digest_of(content), size_bytes=len(content)))
+
+
+def is_by_reference(headers: Sequence[tuple[str, bytes | None]]) -> bool:
+    """Whether the value of a dead letter with these headers is a ``Reference``; a record's own header does not say."""
+    return bool(headers) and headers[-1] == (REFERENCE_HEADER, b"1")
+
+
+def own_headers(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
+    """The headers that a dead letter's record itself had, also those that look like Baton's; none by reference.
+
+    Raises:
+        ValueError: the additional headers are not behind them.
+    """
+    end = len(headers) - len(_ADDED) - is_by_reference(headers)
+    if end < 0 or tuple(name for name, _ in headers[end : end + len(_ADDED)]) != _ADDED:
+        raise ValueError("not a dead letter: the additional headers are not the last ones")
+    return list(headers[:end])
 
 
 def record_size_bytes(key: bytes | None, value: bytes | None, headers: RecordHeaders) -> int:

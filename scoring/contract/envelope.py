@@ -117,10 +117,11 @@ def seal(
         data=msgspec.Raw(msgspec.json.encode(payload)),
     )
     value = msgspec.json.encode(event)
+    key_id, signature = sign(value, keyring)
     headers = [
         ("content-type", CONTENT_TYPE.encode()),
-        (KEY_ID_HEADER, keyring.active.encode()),
-        (SIGNATURE_HEADER, _signature(keyring.keys[keyring.active], value)),
+        (KEY_ID_HEADER, key_id.encode()),
+        (SIGNATURE_HEADER, signature),
     ]
     return Sealed(subject.encode(), value, headers)
 
@@ -159,15 +160,25 @@ def unseal(
         raise EnvelopeRejected(Rejection.MALFORMED, f"data of {event_type}: {error}") from error
 
 
-def _check_signature(value: bytes, headers: Mapping[str, bytes | None], keyring: Keyring) -> None:
-    key_id, signature = headers.get(KEY_ID_HEADER), headers.get(SIGNATURE_HEADER)
-    if key_id is None or signature is None:
-        raise EnvelopeRejected(Rejection.UNSIGNED, "no signature or no key id in the headers")
-    secret = keyring.keys.get(key_id.decode("utf-8", "replace"))
+def sign(value: bytes, keyring: Keyring) -> tuple[str, bytes]:
+    """The id of the key that signs, and its signature over exactly these bytes."""
+    return keyring.active, _signature(keyring.keys[keyring.active], value)
+
+
+def require_signature(value: bytes, key_id: str, signature: bytes, keyring: Keyring) -> None:
+    """Raise EnvelopeRejected where the bytes are not those that a key of the keyring signed."""
+    secret = keyring.keys.get(key_id)
     if secret is None:
         raise EnvelopeRejected(Rejection.UNKNOWN_KEY, "signed with a key that is not in the keyring")
     if not hmac.compare_digest(_signature(secret, value), signature):
         raise EnvelopeRejected(Rejection.BAD_SIGNATURE, "the signature does not match the bytes")
+
+
+def _check_signature(value: bytes, headers: Mapping[str, bytes | None], keyring: Keyring) -> None:
+    key_id, signature = headers.get(KEY_ID_HEADER), headers.get(SIGNATURE_HEADER)
+    if key_id is None or signature is None:
+        raise EnvelopeRejected(Rejection.UNSIGNED, "no signature or no key id in the headers")
+    require_signature(value, key_id.decode("utf-8", "replace"), signature, keyring)
 
 
 def _signature(secret: bytes, value: bytes) -> bytes:

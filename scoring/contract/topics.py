@@ -13,6 +13,7 @@ WORKERS = "baton.workers"
 RETRAINS = "baton.retrains"
 RETRAINS_REFUSED = "baton.retrains.dead-letters"
 ALERTS = "baton.alerts"
+REPLAYS = "baton.replays"
 
 DAY_MS = 86_400_000
 # Whoever starts to read heartbeats reads what is not yet compacted: every worker's of one segment, some 300 of them.
@@ -20,6 +21,8 @@ HEARTBEAT_SEGMENT_MS = 600_000
 INPUT_MAXIMUM_BYTES = 1_048_576
 # A prediction repeats pass-through fields and looked-up values beside the lineage.
 OUTPUT_MAXIMUM_BYTES = INPUT_MAXIMUM_BYTES + 4 * MARGIN_BYTES
+# A request is a few hundred bytes; one that is refused must fit among the dead letters with the reason.
+REQUEST_MAXIMUM_BYTES = 2**18
 
 
 class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,13 +55,16 @@ def control_topics() -> tuple[TopicSpec, ...]:
 
 
 def pipeline_topics() -> tuple[TopicSpec, ...]:
-    """The topics of those who train, which no worker needs: requests for retrains, those refused, and alerts."""
+    """The topics that no worker needs: requests for retrains, those refused, alerts, and notes of replays."""
     # Shorter than brokers keep a group's offsets (a week): what a run has covered does not come back.
     asked = {"cleanup.policy": "delete", "retention.ms": str(3 * DAY_MS), "segment.ms": str(DAY_MS)}
+    small, large = ({"max.message.bytes": str(size)} for size in (REQUEST_MAXIMUM_BYTES, INPUT_MAXIMUM_BYTES))
     return (
-        TopicSpec(name=RETRAINS, partitions=1, settings=asked),
-        TopicSpec(name=RETRAINS_REFUSED, partitions=1, settings={**asked, "retention.ms": str(30 * DAY_MS)}),
+        TopicSpec(name=RETRAINS, partitions=1, settings={**asked, **small}),
+        TopicSpec(name=RETRAINS_REFUSED, partitions=1, settings={**asked, **large, "retention.ms": str(30 * DAY_MS)}),
         TopicSpec(name=ALERTS, partitions=1, settings={**asked, "retention.ms": str(90 * DAY_MS)}),
+        # For ever, one for each dead letter: with a note gone, its dead letter could be replayed again.
+        TopicSpec(name=REPLAYS, partitions=1, settings={"cleanup.policy": "compact"}),
     )
 
 

@@ -111,7 +111,8 @@ def database_now(connection: sa.Connection) -> datetime:
 
 
 def _engine(url: URL, *, pooled: bool) -> sa.Engine:
-    pool = {} if pooled else {"poolclass": sa.NullPool}
+    # A connection that was kept may have died since, with its server.
+    pool: dict[str, Any] = {"pool_pre_ping": True} if pooled else {"poolclass": sa.NullPool}
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, pool)
     arguments = {"connect_timeout": CONNECT_TIMEOUT_S} if url.get_backend_name() == "postgresql" else {}

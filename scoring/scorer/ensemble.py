@@ -175,8 +175,8 @@ class Model(msgspec.Struct, frozen=True, eq=False):
     divisor: float | None
 
 
-def model_of(graph: Graph) -> Model:
-    """The trees of a graph that is one ``TreeEnsemble`` in float64 with one target.
+def model_of(graph: Graph, targets: int = 1) -> Model:
+    """The trees of a graph that is one ``TreeEnsemble`` in float64 with so many targets.
 
     There may be one before it that replaces columns by other numbers, and a division by one number after it.
 
@@ -193,8 +193,8 @@ def model_of(graph: Graph) -> Model:
         del nodes[:2]
     if len(nodes) != 1 or nodes[0].op != "TreeEnsemble":
         raise Unsuitable("it is not one TreeEnsemble")
-    if nodes[0].attributes.get("n_targets") != 1:
-        raise Unsuitable("it has more than one target")
+    if nodes[0].attributes.get("n_targets") != targets:
+        raise Unsuitable("it has another number of targets")
     _check_chain(graph, ranked=bool(ranks))
     return Model(_ensemble(nodes[0]), ranks, divisor)
 

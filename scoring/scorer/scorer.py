@@ -62,6 +62,12 @@ class Scorer:
             found.update(asof.answer(lookup, asof.ask(lookup, columns, rows, self.schema.event_time), index))
         return found
 
+    def features(self, columns: Columns, rows: int) -> Floats:
+        """The matrix that the model sees, of shape (rows, features), from the columns that ``score`` takes."""
+        if any(f"{lookup.name}.{field.name}" not in columns for lookup, _ in self._frozen for field in lookup.fields):
+            columns = {**columns, **self.frozen(columns, rows)}
+        return self._encoder.encode(columns, rows)
+
     def score(self, columns: Columns, rows: int) -> Floats:
         """Scores from the records' columns and the looked-up ones (``lookup.field``).
 
@@ -70,13 +76,15 @@ class Scorer:
         Returns:
             of shape (rows,); of a model of several classes their probabilities, of shape (rows, classes).
         """
-        if any(f"{lookup.name}.{field.name}" not in columns for lookup, _ in self._frozen for field in lookup.fields):
-            columns = {**columns, **self.frozen(columns, rows)}
-        matrix = self._encoder.encode(columns, rows)
+        matrix = self.features(columns, rows)
         self.lap("encode")
-        scores = self._model.run(matrix)
+        scores = self.run(matrix)
         self.lap("score")
         return scores
+
+    def run(self, matrix: Floats) -> Floats:
+        """Scores from the matrix that the model sees."""
+        return self._model.run(matrix)
 
     def decide(self, scores: Floats) -> npt.NDArray[np.bool_] | None:
         """Whether each score reaches the definition's threshold; None where there is no threshold."""

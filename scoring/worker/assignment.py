@@ -15,9 +15,10 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from scoring.contract.errors import Unavailable
 from scoring.contract.progress import Progress
+from scoring.service.ending import MustExit
 from scoring.worker.models import Active, ModelTable
 from scoring.worker.partitions import Partition, Partitions, Pause, Place, pause_for
-from scoring.worker.policy import BatchFailed, MustExit
+from scoring.worker.policy import BatchFailed
 
 ADMISSION_TIMEOUT_S = 0.2
 # How long an acknowledgement on an idle topic waits for the group's assignment, so that it can name its offsets.

@@ -5,8 +5,8 @@ import sys
 import click
 
 from scoring.contract.errors import BatonError, ConfigurationError
+from scoring.service.ending import EXIT_CONFIGURATION, leave
 from scoring.settings import read_settings
-from scoring.worker.ending import EXIT_CONFIGURATION, leave
 from scoring.worker.life import live
 from scoring.worker.lifeline import Lifeline, end_with, read_post
 from scoring.worker.surrounding import Surrounding

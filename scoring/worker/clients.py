@@ -1,17 +1,13 @@
 """The Kafka clients of a worker: what they are called and how they are set."""
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, KafkaException, Producer
+from confluent_kafka import Consumer, Producer
 
-from scoring.contract.errors import ConfigurationError
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
-from scoring.log import library_log
+from scoring.service.options import ClientSettings, shared_options
 from scoring.settings import Settings
-
-ClientSettings = dict[str, Any]
 
 # Of an answer of the broker's no more than this is held at a time, however much the queue may take.
 _FETCH_MAXIMUM_BYTES = 50 * 2**20
@@ -31,46 +27,6 @@ def worker_id(settings: Settings) -> str:
     return f"{settings.deployment}/{settings.slot}"
 
 
-def check_options(settings: Settings) -> None:
-    """Ask the client whether it knows all options that are set, before a worker starts.
-
-    Raises:
-        ConfigurationError: lists every option that it refuses, in its own words.
-    """
-    left = {name: value for name, value in settings.need_kafka().items() if name != "bootstrap.servers"}
-    refused = []
-    while left and (error := _refusal(left)) is not None:
-        # The client may know the option by another name than the one it was given.
-        to_blame = [name for name, value in left.items() if _refusal({name: value}) == error]
-        refused.append(": ".join((*to_blame, error)))
-        if not to_blame:  # it takes several to be wrong together
-            break
-        for name in to_blame:
-            del left[name]
-    poll_ms = settings.need_kafka().get("max.poll.interval.ms")
-    if poll_ms is not None and str(poll_ms).isdecimal() and int(poll_ms) < settings.session_timeout_ms:
-        refused.append(
-            f"max.poll.interval.ms: {poll_ms} is less than BATON_SESSION_TIMEOUT_MS ({settings.session_timeout_ms})"
-        )
-    if refused:
-        raise ConfigurationError("BATON_KAFKA_OPTIONS: " + "; ".join(refused))
-
-
-def _refusal(options: ClientSettings) -> str | None:
-    try:
-        Producer({**options, "log_level": 0})  # it knows no broker, so it connects to none
-    except KafkaException as error:
-        return str(error.args[0].str())
-    except (TypeError, ValueError) as error:
-        return str(error)
-    return None
-
-
-def _shared(settings: Settings) -> ClientSettings:
-    """What every client is told: how to reach the broker, and to log as we do (warnings and worse)."""
-    return {"log_level": 4, **settings.need_kafka(), "logger": library_log("kafka.client")}
-
-
 def consumer_settings(settings: Settings) -> ClientSettings:
     """The group member that reads input topics.
 
@@ -78,7 +34,7 @@ def consumer_settings(settings: Settings) -> ClientSettings:
     rebalance (protocol B, B.7).
     """
     return {
-        **_shared(settings),
+        **shared_options(settings),
         "client.id": f"baton-{worker_id(settings)}",
         "group.id": f"baton-{settings.deployment}",
         "group.instance.id": f"{settings.deployment}-{settings.slot}",  # the broker allows no slash in it
@@ -111,7 +67,7 @@ def producer_settings(settings: Settings, turn: int) -> ClientSettings:
             "transaction.timeout.ms": settings.transaction_timeout_ms,
         }
     return {
-        **{name: value for name, value in _shared(settings).items() if not name.startswith("transaction")},
+        **{name: value for name, value in shared_options(settings).items() if not name.startswith("transaction")},
         "client.id": f"baton-{worker_id(settings)}-{turn}",
         **kind,
         "message.max.bytes": OUTPUT_MAXIMUM_BYTES,
@@ -126,7 +82,7 @@ def producer_settings(settings: Settings, turn: int) -> ClientSettings:
 def heartbeat_settings(settings: Settings) -> ClientSettings:
     """The producer of heartbeats: without transactions (an open one would hide everybody's later records)."""
     return {
-        **_shared(settings),
+        **shared_options(settings),
         "client.id": f"baton-{worker_id(settings)}-heartbeat",
         "enable.idempotence": False,
         "acks": "all",
@@ -135,12 +91,17 @@ def heartbeat_settings(settings: Settings) -> ClientSettings:
     }
 
 
-def follower_settings(settings: Settings) -> ClientSettings:
-    """The reader of notices: every worker reads all of them, so it commits nothing."""
+def follower_settings(settings: Settings, name: str | None = None) -> ClientSettings:
+    """The reader of notices: every worker reads all of them, so it commits nothing.
+
+    Args:
+        name: of who reads, where it is no worker.
+    """
+    own = name or worker_id(settings)
     return {
-        **_shared(settings),
-        "client.id": f"baton-{worker_id(settings)}-notices",
-        "group.id": f"baton-notices-{worker_id(settings)}",
+        **shared_options(settings),
+        "client.id": f"baton-{own}-notices",
+        "group.id": f"baton-notices-{own}",
         # It joins no group; but the client holds this against max.poll.interval.ms, which may be among the options.
         "session.timeout.ms": settings.session_timeout_ms,
         "enable.auto.commit": False,
@@ -160,11 +121,12 @@ def offsets_settings(settings: Settings) -> ClientSettings:
     }
 
 
-def lookup_settings(settings: Settings) -> ClientSettings:
+def lookup_settings(settings: Settings, name: str | None = None) -> ClientSettings:
     """The reader of a topic that is kept in memory for lookups: it reads all of it at each start."""
+    own = name or worker_id(settings)
     return {
-        **follower_settings(settings),
-        "client.id": f"baton-{worker_id(settings)}-lookups",
-        "group.id": f"baton-lookups-{worker_id(settings)}",
+        **follower_settings(settings, name),
+        "client.id": f"baton-{own}-lookups",
+        "group.id": f"baton-lookups-{own}",
         "queued.max.messages.kbytes": 8_192,
     }

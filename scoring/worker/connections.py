@@ -10,11 +10,12 @@ from threading import Thread
 import structlog
 from confluent_kafka import Consumer, KafkaException, Producer
 
+from scoring.service.backoff import Backoff
+from scoring.service.stop import Stop
 from scoring.settings import Settings
 from scoring.worker.clients import Clients, consumer_settings, offsets_settings, producer_settings
 from scoring.worker.delivery import AtLeastOnce, ExactlyOnce
-from scoring.worker.policy import Backoff, Remedy, kafka_error, remedy
-from scoring.worker.stop import Stop
+from scoring.worker.policy import Remedy, kafka_error, remedy
 
 INITIALISE_TIMEOUT_S = 10.0
 REACH_TIMEOUT_S = 2.0

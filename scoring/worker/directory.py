@@ -146,9 +146,19 @@ class Surroundings:
             Unavailable: broker or database cannot be reached now.
         """
         self._directory.check(scorer.manifest.topics)
-        if scorer.schema.lookups:
-            decoded = scorer.decode([row.message for row in scorer.bundle.golden])
-            self._lookups.resolve(_patient(scorer.schema), decoded.columns, len(decoded.rows))
+        check_lookups(scorer, self._lookups)
+
+
+def check_lookups(scorer: Scorer, lookups: LookupSource) -> None:
+    """Look up what the golden rows' messages need.
+
+    Raises:
+        ConfigurationError: a connection, table or column is not as the bundle needs it.
+        Unavailable: database or broker cannot be reached now.
+    """
+    if scorer.schema.lookups:
+        decoded = scorer.decode([row.message for row in scorer.bundle.golden])
+        lookups.resolve(_patient(scorer.schema), decoded.columns, len(decoded.rows))
 
 
 def _patient(schema: FeatureSchema) -> FeatureSchema:

@@ -50,14 +50,18 @@ class Origin(msgspec.Struct, frozen=True):
 
 
 class Emitter:
-    """Writes the predictions and dead letters of one version of a model."""
+    """Writes the predictions and dead letters of one version of a model.
+
+    Attributes:
+        lineage: the JSON object that names the version, without its closing brace.
+    """
 
     def __init__(self, manifest: Manifest, *, version: str, sequence: int, digest: str) -> None:
         self._manifest = manifest
         self._version = version
         self._sequence = sequence
         lineage = {"model": manifest.model, "version": version, "sequence": sequence, "manifest_digest": digest}
-        self._lineage = msgspec.json.encode(lineage)[:-1]
+        self.lineage = msgspec.json.encode(lineage)[:-1]
         types = manifest.schema.column_types()
         self._event_time = manifest.schema.event_time
         self._pass_through = [(name, name, json_columns.writer(types[name])) for name in manifest.pass_through]
@@ -83,7 +87,35 @@ class Emitter:
             scores: of shape (rows,), or of several classes (rows, classes).
         """
         whole = len(rows) == len(origin.offsets)
-        found = Pattern(self._lineage + b',"scored_at":"%b","score":' % rfc3339(scored_at).encode())
+        found = Pattern(self.lineage + b',"scored_at":"%b",' % rfc3339(scored_at).encode())
+        self._add_judgement(found, columns, scores, decisions)
+        found.text(b',"input":')
+        place = msgspec.json.encode({"topic": origin.topic, "topic_id": origin.topic_id})[:-1]
+        found.text(place + b',"partition":')
+        found.column(json_columns.values(origin.partitions if whole else [origin.partitions[row] for row in rows]))
+        found.text(b',"offset":')
+        found.column(json_columns.values(origin.offsets if whole else [origin.offsets[row] for row in rows]))
+        found.text(b"}")
+        self._add_carried(found, columns)
+        found.text(b"}")
+        return found.woven(len(rows))
+
+    def answers(self, columns: Columns, scores: Floats, decisions: Sequence[bool] | None) -> list[bytes]:
+        """What a request is told of its records: their predictions, but for the lineage and a place in a topic.
+
+        Args: see ``predictions``; of the columns each row is one record.
+        """
+        found = Pattern(b"{")
+        self._add_judgement(found, columns, scores, decisions)
+        self._add_carried(found, columns)
+        found.text(b"}")
+        return found.woven(len(scores))
+
+    def _add_judgement(
+        self, found: Pattern, columns: Columns, scores: Floats, decisions: Sequence[bool] | None
+    ) -> None:
+        """Score, decision and event time."""
+        found.text(b'"score":')
         self._add_scores(found, scores)
         found.text(b',"decision":')
         if decisions is None:
@@ -92,15 +124,6 @@ class Emitter:
             found.column(json_columns.values(decisions))
         found.text(b',"event_time":')
         found.column(json_columns.times(columns[self._event_time]))
-        place = msgspec.json.encode({"topic": origin.topic, "topic_id": origin.topic_id})[:-1]
-        found.text(b',"input":' + place + b',"partition":')
-        found.column(json_columns.values(origin.partitions if whole else [origin.partitions[row] for row in rows]))
-        found.text(b',"offset":')
-        found.column(json_columns.values(origin.offsets if whole else [origin.offsets[row] for row in rows]))
-        found.text(b"}")
-        self._add_carried(found, columns)
-        found.text(b"}")
-        return found.woven(len(rows))
 
     def _add_scores(self, found: Pattern, scores: Floats) -> None:
         """The score; of several classes that of the most probable one, its name, and all of them by their names."""

@@ -3,23 +3,14 @@
 ``METRICS`` has every name with its meaning and labels; docs/reference/metrics.md repeats it, and a test compares them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from scoring.worker.metrics import Histogram, Metrics
+from scoring.service.exposition import Histograms, Named, Numbers, Values, labelled, tupled
+from scoring.service.exposition import exposition as answering
+from scoring.worker.metrics import Metrics
 from scoring.worker.readiness import View
-
-
-class Named(NamedTuple):
-    """One metric: its kind, its name without the suffix that Prometheus's client adds, its meaning and its labels."""
-
-    kind: str
-    name: str
-    meaning: str
-    labels: tuple[str, ...] = ()
-
 
 _MODEL = ("model",)
 _PARTITION = ("topic", "partition")
@@ -50,10 +41,7 @@ METRICS: tuple[Named, ...] = (
     Named("gauge", "baton_worker_cache_bytes", "What they take."),
     Named("gauge", "baton_worker_cache_free_bytes", "What is free in the cache directory's file system."),
 )
-_BY_NAME = {metric.name: metric for metric in METRICS}
 _STATES = ("waiting", "fetching", "live", "refused", "held", "retired")
-
-Values = Iterable[tuple[tuple[str, ...], float]]
 
 
 class CacheState(msgspec.Struct, frozen=True):
@@ -77,49 +65,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 def exposition(source: Source) -> Callable[[str], tuple[bytes, str]]:
     """What answers a scrape: from its ``Accept`` header to the text and its content type."""
-    from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector  # noqa: PLC0415 - at the first scrape
-    from prometheus_client.exposition import choose_encoder  # noqa: PLC0415
-
-    registry = CollectorRegistry()
-    registry.register(_Collector(source))
-    ProcessCollector(registry=registry)
-    GCCollector(registry=registry)
-
-    def answer(accept: str) -> tuple[bytes, str]:
-        encode, content_type = choose_encoder(accept)
-        return bytes(encode(registry)), str(content_type)
-
-    return answer
-
-
-class _Collector:
-    """What Prometheus's client asks for families of samples."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-
-    def describe(self) -> Iterable[Any]:
-        """Nothing at registration: nothing is counted yet."""
-        return ()
-
-    def collect(self) -> Iterator[Any]:
-        """All families."""
-        from prometheus_client import core  # noqa: PLC0415 - see ``exposition``
-
-        kinds = {"gauge": core.GaugeMetricFamily, "counter": core.CounterMetricFamily}
-        for name, values in _numbers(self._source):
-            metric = _BY_NAME[name]
-            family = kinds[metric.kind](name, metric.meaning, labels=metric.labels)
-            for labels, value in values:
-                family.add_metric(labels, value)
-            yield family
-        for name, histograms in _histograms(self._source.metrics):
-            metric = _BY_NAME[name]
-            found = core.HistogramMetricFamily(name, metric.meaning, labels=metric.labels)
-            for labels, histogram in histograms:
-                buckets, total = histogram.read()
-                found.add_metric(labels, buckets, total)
-            yield found
+    return answering(METRICS, Numbers(lambda: _numbers(source), lambda: _histograms(source.metrics)))
 
 
 def _numbers(source: Source) -> Iterator[tuple[str, Values]]:
@@ -128,12 +74,12 @@ def _numbers(source: Source) -> Iterator[tuple[str, Values]]:
     yield "baton_worker_live", [((), float(view.live))]
     yield "baton_worker_ready", [((), float(view.ready))]
     yield "baton_worker_restarts", [((), float(source.restarts))]
-    yield "baton_worker_records", _labelled(metrics.records)
-    yield "baton_worker_dead_letters", _tupled(metrics.dead_letters)
-    yield "baton_worker_transactions", _labelled(metrics.transactions)
-    yield "baton_worker_recoveries", _labelled(metrics.recoveries)
-    yield "baton_worker_put_back", _tupled(metrics.put_back)
-    yield "baton_worker_notices_rejected", _labelled(source.rejected())
+    yield "baton_worker_records", labelled(metrics.records)
+    yield "baton_worker_dead_letters", tupled(metrics.dead_letters)
+    yield "baton_worker_transactions", labelled(metrics.transactions)
+    yield "baton_worker_recoveries", labelled(metrics.recoveries)
+    yield "baton_worker_put_back", tupled(metrics.put_back)
+    yield "baton_worker_notices_rejected", labelled(source.rejected())
     yield from _places(view)
     yield from _models(view)
     yield from _cache(source.cache())
@@ -167,16 +113,8 @@ def _cache(state: CacheState | None) -> Iterator[tuple[str, Values]]:
         yield "baton_worker_cache_free_bytes", [((), float(state.free_bytes))]
 
 
-def _histograms(metrics: Metrics) -> Iterator[tuple[str, list[tuple[tuple[str, ...], Histogram]]]]:
+def _histograms(metrics: Metrics) -> Iterator[tuple[str, Histograms]]:
     yield "baton_worker_batch_records", [((), metrics.batch_records)]
     yield "baton_worker_stage_seconds", [((stage,), found) for stage, found in metrics.stages.items()]
     yield "baton_worker_delay_seconds", [((), metrics.delay)]
     yield "baton_worker_swap_pause_seconds", [((), metrics.swap_pause)]
-
-
-def _labelled(counts: Mapping[str, int]) -> Values:
-    return [((label,), float(count)) for label, count in dict(counts).items()]
-
-
-def _tupled(counts: Mapping[tuple[str, str], int]) -> Values:
-    return [(labels, float(count)) for labels, count in dict(counts).items()]

@@ -26,10 +26,10 @@ from scoring.contract.notice import Kind, Notice
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.golden import check_golden
 from scoring.scorer.scorer import Scorer
+from scoring.service.backoff import Backoff
 from scoring.worker.cache import Cache, LiveVersion, Memory, Remembered
 from scoring.worker.emit import Emitter
 from scoring.worker.models import Active, Arrival, Pending, Refused, Retired
-from scoring.worker.policy import Backoff
 
 WARM_UP_RUNS = 3
 STOP_PATIENCE_S = 10.0

@@ -7,8 +7,9 @@ import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
+from scoring.service.ending import MustExit
 from scoring.worker.partitions import Partitions, Place
-from scoring.worker.policy import BatchFailed, MustExit, because
+from scoring.worker.policy import BatchFailed, because
 
 log = structlog.get_logger()
 

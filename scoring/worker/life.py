@@ -7,14 +7,12 @@ import structlog
 
 from scoring.contract.errors import ConfigurationError
 from scoring.log import configure_logging
+from scoring.service.ending import EXIT_AGAIN, MustExit, exit_with_the_thread, leave
+from scoring.service.stop import Stop, stop_on_signals
 from scoring.settings import Settings
 from scoring.worker.clients import Clients
-from scoring.worker.ending import exit_with_the_thread, leave
-from scoring.worker.policy import MustExit
 from scoring.worker.process import run_worker
-from scoring.worker.stop import Stop, stop_on_signals
 from scoring.worker.surrounding import Surrounding
-from scoring.worker.watchdog import EXIT_AGAIN
 
 log = structlog.get_logger()
 

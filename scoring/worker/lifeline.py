@@ -8,7 +8,7 @@ import sys
 import msgspec
 
 from scoring.contract.decoding import decodable
-from scoring.worker.watchdog import EXIT_AGAIN
+from scoring.service.ending import EXIT_AGAIN
 
 _PR_SET_PDEATHSIG = 1
 

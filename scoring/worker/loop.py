@@ -20,6 +20,8 @@ from scoring.contract.heartbeat import ModelStatus
 from scoring.contract.progress import Progress
 from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.lookups.port import LookupSource
+from scoring.service.backoff import Backoff
+from scoring.service.ending import MustExit
 from scoring.worker.assignment import Assignment, Offsets, Topics
 from scoring.worker.breaker import Breaker, Limits
 from scoring.worker.committer import Transaction
@@ -34,7 +36,7 @@ from scoring.worker.models import Active, ModelTable, Pending
 from scoring.worker.orphans import Group, Orphans
 from scoring.worker.partitions import Partition, Pause, Place
 from scoring.worker.pipeline import Pipeline
-from scoring.worker.policy import Backoff, BatchFailed, MustExit, because
+from scoring.worker.policy import BatchFailed, because
 from scoring.worker.readiness import Report
 from scoring.worker.scoring_step import outputs_of
 from scoring.worker.status import position, report_of, statuses

@@ -15,8 +15,8 @@ import msgspec
 import structlog
 
 from scoring.contract.errors import Unavailable
+from scoring.service.backoff import Backoff
 from scoring.worker.partitions import Place
-from scoring.worker.policy import Backoff
 
 INTERVAL_S = 5.0
 # Where asking again did not help (the client has yet to hear of new partitions, say), it is done ever more rarely.

@@ -2,11 +2,9 @@
 
 import structlog
 
-from scoring.contract.features import TableLookup
-from scoring.lookups.port import LookupSource
-from scoring.lookups.sources import Late, Sources
 from scoring.lookups.topic import TopicLookups
-from scoring.scorer.trial import TrialLimits
+from scoring.service.stop import Stop
+from scoring.service.watchdog import Watchdog
 from scoring.settings import Settings
 from scoring.worker.breaker import Limits
 from scoring.worker.cache import Cache
@@ -30,9 +28,8 @@ from scoring.worker.metrics import Metrics
 from scoring.worker.offsets import GroupOffsets
 from scoring.worker.orphans import Orphans
 from scoring.worker.pipeline import Pipeline
-from scoring.worker.stop import Stop
+from scoring.worker.supply import fetch_process_of, lookups_of
 from scoring.worker.surrounding import Surrounding
-from scoring.worker.watchdog import Watchdog
 from scoring.worker.watched import Watched, endpoint_of
 
 log = structlog.get_logger()
@@ -61,10 +58,10 @@ class Worker:
         self._settings, self._stop, self._restarts = settings, stop, around.restarts
         self._connections = connections
         metrics = Metrics()
-        self._watchdog = Watchdog(limit_s=settings.hang_limit_s, say=around.say)
+        self._watchdog = Watchdog(event="worker.must_exit", limit_s=settings.hang_limit_s, say=around.say)
         member = consumer_settings(settings)
         directory = TopicDirectory(settings.need_kafka(), member["group.id"])
-        self._fetch_process = _fetch_process(settings, cores)
+        self._fetch_process = fetch_process_of(settings, cores)
         self._topic_lookups = TopicLookups(lambda: made.consumer(lookup_settings(settings)))
         self._fetching = _fetching(settings, directory, self._fetch_process, self._topic_lookups)
         self._pipeline = Pipeline(
@@ -77,7 +74,7 @@ class Worker:
             consumer=connections.consumer,
             pipeline=self._pipeline,
             fetching=self._fetching,
-            lookups=_lookups(settings, self._topic_lookups),
+            lookups=lookups_of(settings, self._topic_lookups),
             topics=directory,
             offsets=self._offsets,
             maximum_batch_records=settings.maximum_batch_records,
@@ -154,17 +151,6 @@ class Worker:
         self._watchdog.stop()
 
 
-def _lookups(settings: Settings, topic_lookups: TopicLookups) -> Sources:
-    """Where looked-up values come from, for one thread: what is in memory is shared."""
-
-    def tables() -> LookupSource:
-        from scoring.lookups.sql import SqlLookups  # noqa: PLC0415  # a third of a start
-
-        return SqlLookups(settings.need_connection, kinds=(TableLookup,))
-
-    return Sources(Late(TableLookup, tables), topic_lookups)
-
-
 def _fetching(
     settings: Settings, directory: TopicDirectory, fetch_process: FetchProcess, topic_lookups: TopicLookups
 ) -> Fetching:
@@ -173,15 +159,5 @@ def _fetching(
         cache=Cache(settings.need_cache_dir(), worker_id(settings)),
         fetch=fetch_process.fetch,
         trial=fetch_process.try_bundle,
-        check=Surroundings(directory, _lookups(settings, topic_lookups)).check,
+        check=Surroundings(directory, lookups_of(settings, topic_lookups)).check,
     )
-
-
-def _fetch_process(settings: Settings, cores: frozenset[int]) -> FetchProcess:
-    limits = TrialLimits(
-        memory_bytes=settings.trial_memory_bytes,
-        processor_s=settings.trial_processor_s,
-        # Backfills score more at a time than a small micro-batch: never try less than that.
-        records=max(settings.maximum_batch_records, TrialLimits().records),
-    )
-    return FetchProcess(limits=limits, cores=cores)

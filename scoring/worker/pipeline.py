@@ -10,10 +10,11 @@ import msgspec
 import structlog
 from confluent_kafka import KafkaException, Producer
 
+from scoring.service.ending import MustExit
 from scoring.worker.committer import CALL_TIMEOUT_S, Committer, Event, Result, Stage, Transaction, produce, untimed
 from scoring.worker.delivery import Delivery
 from scoring.worker.emit import Output
-from scoring.worker.policy import BatchFailed, MustExit, Remedy, because, kafka_error
+from scoring.worker.policy import BatchFailed, Remedy, because, kafka_error
 
 log = structlog.get_logger()
 

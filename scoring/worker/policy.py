@@ -1,8 +1,7 @@
-"""Decisions of the worker as plain values and pure functions: what to do about an error, how long to wait."""
+"""Decisions of the worker as plain values and pure functions: what to do about an error."""
 
 from enum import Enum
 
-import msgspec
 from confluent_kafka import KafkaError, KafkaException
 
 from scoring.contract.errors import BatonError
@@ -18,10 +17,6 @@ class Remedy(Enum):
 
 class BatchFailed(BatonError):
     """A transaction cannot be committed; what it contained has to be scored again."""
-
-
-class MustExit(BatonError):
-    """The process cannot go on (it was fenced, or the client is in an unknown state); a fresh one has to start."""
 
 
 def remedy(error: KafkaError) -> Remedy:
@@ -55,14 +50,3 @@ def because(error: Exception | KafkaError | None) -> str:
     fenced = found.code() in _FENCED or "fenced" in found.str().lower()
     hint = "; most often another process runs in this slot: give one of them another --slot, or --deployment"
     return f"{found.str()} ({found.name()}){hint if fenced else ''}"
-
-
-class Backoff(msgspec.Struct, frozen=True):
-    """Waits that double from ``first_s`` to ``longest_s``."""
-
-    first_s: float = 0.5
-    longest_s: float = 30.0
-
-    def wait_s(self, attempt: int) -> float:
-        """How long to wait after attempt number ``attempt`` (1, 2, …)."""
-        return float(min(self.longest_s, self.first_s * 2.0 ** min(attempt - 1, 30)))

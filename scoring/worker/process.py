@@ -7,11 +7,12 @@ from uuid import uuid4
 import structlog
 
 from scoring.log import identify
+from scoring.service.options import check_options
+from scoring.service.stop import STOP_PATIENCE_S, Stop, stop_on_signals
 from scoring.settings import Settings
-from scoring.worker.clients import Clients, check_options, worker_id
+from scoring.worker.clients import Clients, worker_id
 from scoring.worker.connections import Connections
 from scoring.worker.slot import Held, hold_slot, take_core
-from scoring.worker.stop import STOP_PATIENCE_S, Stop, stop_on_signals
 from scoring.worker.surrounding import Surrounding
 
 __all__ = ["STOP_PATIENCE_S", "Stop", "run_worker", "stop_on_signals"]

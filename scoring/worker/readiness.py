@@ -64,6 +64,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it scores everything that it should."""
         return self.live and not self.why_not
 
+    @property
+    def details(self) -> Mapping[str, object]:
+        """What its probe tells beside that."""
+        return {"models": self.models}
+
 
 def view(report: Report, models: Mapping[str, ModelStatus], silent_s: float, limit_s: float = LIVE_WITHIN_S) -> View:
     """Judge what the hot thread said, and how long it has been silent since."""

@@ -4,21 +4,58 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
+import msgspec
 import numpy as np
-import structlog
 from confluent_kafka import Message
 
 from scoring.contract.dead_letter import Reason
-from scoring.contract.errors import ConfigurationError, Unavailable
+from scoring.contract.encoder import Columns, Floats
 from scoring.lookups.port import LookupSource
-from scoring.scorer.decode import Failure
-from scoring.scorer.scorer import finite
+from scoring.scorer.decode import Decoded, Failure
+from scoring.scorer.scorer import Scorer, finite
 from scoring.worker.emit import Origin, Output
+from scoring.worker.halving import halved
 from scoring.worker.metrics import DECODE, EMIT, LOOK_UP
 from scoring.worker.models import Active
 from scoring.worker.screening import answered, screened
 
-log = structlog.get_logger()
+
+class Scored(msgspec.Struct, frozen=True):
+    """What became of the records of a batch.
+
+    Attributes:
+        columns: of those that were scored, looked-up ones included, each of length ``len(rows)``.
+        rows: for each row of the columns, the record's place in the batch.
+        scores: of shape (rows,), or of several classes (rows, classes).
+        decided: the decisions; None where there is no threshold.
+        failures: the records that have no score, or none that is a number; those are among the rows as well.
+    """
+
+    columns: Columns
+    rows: list[int]
+    scores: Floats
+    decided: list[bool] | None
+    failures: list[Failure]
+
+
+def scored(scorer: Scorer, decoded: Decoded, lookups: LookupSource) -> Scored:
+    """Enrich, encode and score what decoded.
+
+    Raises:
+        Unavailable, ConfigurationError: a lookup cannot be answered now; the records have to wait.
+    """
+    fields, count, schema = decoded.columns, len(decoded.rows), scorer.schema
+    looked_up = {**lookups.resolve(schema, fields, count), **scorer.frozen(fields, count)}
+    decoded = answered(decoded, looked_up, schema)
+    columns, rows = decoded.columns, decoded.rows
+    scorer.lap(LOOK_UP)
+    scores = scorer.score(columns, len(rows))
+    decisions = scorer.decide(scores)
+    wrong = [
+        Failure(rows[place], Reason.UNSCORABLE, "its score is not a finite number")
+        for place in np.flatnonzero(~finite(scores)).tolist()
+    ]
+    return Scored(columns, rows, scores, None if decisions is None else decisions.tolist(), decoded.failures + wrong)
 
 
 def outputs_of(
@@ -26,49 +63,27 @@ def outputs_of(
 ) -> list[Output]:
     """Exactly one output per record, in the order of the records: a prediction or a dead letter.
 
-    When the batch fails as a whole it is halved until the culprit is found; the culprit becomes a dead letter.
-
     Raises:
         Unavailable, ConfigurationError: a lookup cannot be answered now; the records have to wait.
     """
-    try:
-        return _outputs(active, messages, topic_id, lookups, at)
-    except (Unavailable, ConfigurationError):  # not the records' fault: as dead letters they would drain the topic
-        raise
-    except (MemoryError, OSError) as error:  # nor is this host's distress
-        raise Unavailable(f"{type(error).__name__}: {error}") from error
-    except Exception as error:  # whatever a record makes the model or a library raise condemns that record only
-        if len(messages) > 1:
-            middle = len(messages) // 2
-            left = outputs_of(active, messages[:middle], topic_id, lookups, at)
-            return left + outputs_of(active, messages[middle:], topic_id, lookups, at)
-        log.warning("record.unscorable", model=active.model, error=type(error).__name__)
-        position = _origin(active, messages, topic_id).position(0)
-        detail = f"the model failed on it: {type(error).__name__}"
-        return [active.emitter.dead_letter(messages[0], position, Reason.UNSCORABLE, detail, at)]
+
+    def condemned(message: Message, detail: str) -> Output:
+        position = _origin(active, [message], topic_id).position(0)
+        return active.emitter.dead_letter(message, position, Reason.UNSCORABLE, detail, at)
+
+    return halved(messages, lambda part: _outputs(active, part, topic_id, lookups, at), condemned, model=active.model)
 
 
 def _outputs(
     active: Active, messages: Sequence[Message], topic_id: str, lookups: LookupSource, at: datetime
 ) -> list[Output]:
     scorer, emitter = active.scorer, active.emitter
-    schema = scorer.schema
-    decoded = screened(scorer.decode([message.value() for message in messages]), messages, schema)
+    decoded = screened(scorer.decode([message.value() for message in messages]), messages, scorer.schema)
     scorer.lap(DECODE)
-    fields, count = decoded.columns, len(decoded.rows)
-    looked_up = {**lookups.resolve(schema, fields, count), **scorer.frozen(fields, count)}
-    decoded = answered(decoded, looked_up, schema)
-    columns, rows, failures = decoded.columns, decoded.rows, list(decoded.failures)
-    scorer.lap(LOOK_UP)
-    scores = scorer.score(columns, len(rows))
-    decisions = scorer.decide(scores)
-    decided = None if decisions is None else decisions.tolist()
-    failures += [
-        Failure(rows[place], Reason.UNSCORABLE, "its score is not a finite number")
-        for place in np.flatnonzero(~finite(scores)).tolist()
-    ]
+    found = scored(scorer, decoded, lookups)
+    rows, failures = found.rows, found.failures
     origin = _origin(active, messages, topic_id)
-    predicted = emitter.predictions(columns, scores, decided, origin, rows, at)
+    predicted = emitter.predictions(found.columns, found.scores, found.decided, origin, rows, at)
     if len(rows) == len(messages) and not failures:
         emitted = emitter.records(messages, origin.partitions, predicted)
         if None not in emitted:

@@ -11,7 +11,7 @@ from scoring.contract.encoder import Column, Columns
 from scoring.contract.features import FeatureSchema, Lookup
 from scoring.contract.lookup import OnMiss, OnOutage
 from scoring.contract.records import RecordRules
-from scoring.kafka import headers_of
+from scoring.kafka import RecordHeaders, headers_of
 from scoring.scorer.decode import Decoded
 from scoring.scorer.shape import Fault
 
@@ -33,11 +33,23 @@ def screened(decoded: Decoded, messages: Sequence[Message], schema: FeatureSchem
             fault = _too_large(messages[row], rules)
             if fault is not None:
                 faults[place] = fault
-    if rules.ahead_s is not None or rules.behind_s is not None:
-        moments = [_timestamp_s(messages[row]) for row in decoded.rows]
-        for place in _clocks_off(decoded.columns[schema.event_time], moments, rules):
-            faults.setdefault(place, (Reason.CLOCK_OFF, "its event time is too far from the record's timestamp"))
-    return decoded.without(faults)
+    kept = decoded.without(faults)
+    if rules.ahead_s is None and rules.behind_s is None:
+        return kept
+    return timely(kept, [_timestamp_s(messages[row]) for row in kept.rows], schema)
+
+
+def timely(decoded: Decoded, moments: Sequence[float], schema: FeatureSchema) -> Decoded:
+    """The records whose event time keeps the schema's rules, and the failures.
+
+    Args:
+        moments: when each of ``decoded.rows`` was sent, in seconds since 1970; NaN where nobody knows.
+    """
+    if schema.records.ahead_s is None and schema.records.behind_s is None:
+        return decoded
+    fault = Reason.CLOCK_OFF, "its event time is too far from the record's timestamp"
+    off = _clocks_off(decoded.columns[schema.event_time], moments, schema.records)
+    return decoded.without(dict.fromkeys(off, fault))
 
 
 def answered(decoded: Decoded, looked_up: Columns, schema: FeatureSchema) -> Decoded:
@@ -51,7 +63,11 @@ def answered(decoded: Decoded, looked_up: Columns, schema: FeatureSchema) -> Dec
 
 
 def _too_large(message: Message, rules: RecordRules) -> Fault | None:
-    key, headers = message.key(), headers_of(message)
+    return too_large(message.key(), headers_of(message), rules)
+
+
+def too_large(key: bytes | None, headers: RecordHeaders, rules: RecordRules) -> Fault | None:
+    """What is wrong with the size of a record's key and headers; None where nothing is."""
     if rules.maximum_key_bytes is not None and len(key or b"") > rules.maximum_key_bytes:
         return Reason.TOO_LARGE, f"its key has more than {rules.maximum_key_bytes} bytes"
     if rules.maximum_headers is not None and len(headers) > rules.maximum_headers:

@@ -6,12 +6,12 @@ from functools import partial
 import msgspec
 
 from scoring.log import configure_logging, identify
+from scoring.service.options import check_options
+from scoring.service.stop import Stop, stop_on_signals
+from scoring.service.systemd import notifier
 from scoring.settings import Settings
-from scoring.worker.clients import check_options
 from scoring.worker.lifeline import Post
-from scoring.worker.stop import Stop, stop_on_signals
 from scoring.worker.supervisor import RestartPolicy, Supervisor, WorkerProcess
-from scoring.worker.systemd import notifier
 
 
 def supervise(settings: Settings) -> int:

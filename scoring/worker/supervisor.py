@@ -15,12 +15,11 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from scoring.worker.ending import EXIT_CONFIGURATION
+from scoring.service.backoff import Backoff
+from scoring.service.ending import EXIT_AGAIN, EXIT_CONFIGURATION
+from scoring.service.stop import STOP_PATIENCE_S, Stop
+from scoring.service.systemd import Notifier
 from scoring.worker.lifeline import Post
-from scoring.worker.policy import Backoff
-from scoring.worker.stop import STOP_PATIENCE_S, Stop
-from scoring.worker.systemd import Notifier
-from scoring.worker.watchdog import EXIT_AGAIN
 
 LOOK_EVERY_S = 0.2
 TELL_EVERY_S = 5.0

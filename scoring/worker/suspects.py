@@ -9,7 +9,7 @@ longer, and the others go on together.
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from scoring.worker.policy import Backoff
+from scoring.service.backoff import Backoff
 
 # Fewer failures in a row are the broker's ordinary life.
 FAILURES = 3

@@ -10,9 +10,9 @@ import msgspec
 from scoring import __version__
 from scoring.contract.errors import Rejection
 from scoring.contract.heartbeat import ModelStatus
+from scoring.service.endpoint import Endpoint
 from scoring.settings import Settings
 from scoring.worker.clients import worker_id
-from scoring.worker.endpoint import Endpoint
 from scoring.worker.exposition import CacheState, Source, exposition
 from scoring.worker.fetching import Fetching
 from scoring.worker.follower import Follower

@@ -114,7 +114,7 @@ def reader(tmp_path: Path, sample: str) -> Iterator[Reader]:
         "BATON_MODELS": sample,
         "OMP_NUM_THREADS": "1",
     }
-    yield Reader(tmp_path, {**plain, **ports, **own}, {**FILES[sample], "churn": sample})
+    yield Reader(tmp_path, {**plain, **ports, **own}, {**FILES[sample], "churn": sample, "CHURN": sample.upper()})
     subprocess.run(["make", "down"], cwd=tmp_path, env={**plain, **ports, **own}, check=False, timeout=120)
     end_marked_processes(tmp_path / "var", grace_s=0)
     shutil.rmtree(tmp_path / "var", ignore_errors=True)

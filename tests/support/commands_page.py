@@ -31,13 +31,19 @@ def _sections(command: click.Command, path: str) -> Iterator[str]:
     # With the settings that commands get in use: a command keeps the help option that it is first asked for.
     context = click.Context(command, info_name=path, **group.context_settings)
     if isinstance(command, click.Group):
-        if path != "baton":
+        if command.invoke_without_command:
+            yield from _section(command, path, context)
+        elif path != "baton":
             yield f"## `{path}`\n\n{_help(command)}\n"
         for name in command.list_commands(context):
             found = command.get_command(context, name)
             assert found is not None, name
             yield from _sections(found, f"{path} {name}")
         return
+    yield from _section(command, path, context)
+
+
+def _section(command: click.Command, path: str, context: click.Context) -> Iterator[str]:
     level = "##" if path.count(" ") == 1 else "###"
     pieces = " ".join(command.collect_usage_pieces(context))
     yield f"{level} `{path}`\n\n```\n{path} {pieces}\n```\n\n{_help(command)}\n"

@@ -11,9 +11,10 @@ from typing import Any
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from scoring.contract.topics import ACKNOWLEDGEMENTS
+from scoring.service.options import ClientSettings
 from scoring.worker.assignment import Assignment
 from scoring.worker.cache import Cache
-from scoring.worker.clients import Clients, ClientSettings
+from scoring.worker.clients import Clients
 from scoring.worker.fetch_process import FetchProcess
 from scoring.worker.fetching import Fetching
 from scoring.worker.models import ModelTable

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta, tzinfo
 
 from scoring.commands.worker import exit_with_the_thread
 from scoring.log import configure_logging
+from scoring.service.ending import MustExit
 from scoring.settings import read_settings
 from scoring.worker import fetching, heartbeat, loop
 from scoring.worker.assignment import Assignment
 from scoring.worker.partitions import Partition
-from scoring.worker.policy import MustExit
 from scoring.worker.process import Stop, run_worker, stop_on_signals
 from tests.support.fault_plan import planned
 from tests.support.faulty_clients import FaultyProducer, faulty_clients, plant_steps

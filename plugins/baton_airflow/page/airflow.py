@@ -1,6 +1,7 @@
 """Airflow's own API, called inside this process in the name of the user: its rules, checks and audit log all apply."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -71,10 +72,16 @@ class AirflowApi:
         found = await self._call("GET", f"/dags/{dag_id}/dagRuns/~/hitlDetails", params=asked)
         return list(found["hitl_details"])
 
-    async def start(self, dag_id: str, conf: Mapping[str, Json]) -> str:
-        """Start a run; returns its id."""
-        body = {"logical_date": None, "conf": dict(conf)}
-        return str((await self._call("POST", f"/dags/{dag_id}/dagRuns", json=body))["dag_run_id"])
+    async def start(self, dag_id: str, run_id: str, conf: Mapping[str, Json]) -> bool:
+        """Start a run; False where there is one of this id already."""
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
+        try:
+            await self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+        except AirflowSaid as error:
+            if error.status == HTTPStatus.CONFLICT:
+                return False
+            raise
+        return True
 
     async def answer(self, dag_id: str, run_id: str, option: str, reason: str) -> None:
         """Answer the question of a run."""

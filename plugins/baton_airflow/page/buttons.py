@@ -15,12 +15,13 @@ from baton_airflow.page.auth import person
 from baton_airflow.page.forms import conf_of, reason_of
 from baton_airflow.page.gather import dag_of
 from baton_airflow.page.rights import Rights
-from baton_airflow.page.view import approvers_of
+from baton_airflow.page.view import approvers_of, shown_of
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.notice import Version
 from scoring.settings import read_settings
 
 APPROVE, REJECT = "Approve", "Reject"
+_INCOMPLETE = "the form is incomplete; load the page again"
 
 
 class Button(StrEnum):
@@ -64,7 +65,10 @@ async def press(button: Button, pressed: Press) -> Told:
 async def _retrain(pressed: Press) -> Told:
     dag_id = dag_of(pressed.model)
     dag = await pressed.api.dag(dag_id)
-    run_id = await pressed.api.start(dag_id, conf_of(dag.get("params") or {}, pressed.form))
+    # From the form's own name: sent twice, it starts one run.
+    run_id = f"page__{_decision(pressed.form)}"
+    if not await pressed.api.start(dag_id, run_id, conf_of(dag.get("params") or {}, pressed.form)):
+        return Told(f"Run {run_id} was started by this form already.", good=True)
     if dag.get("is_paused"):
         return Told(f"Run {run_id} waits: the DAG {dag_id} is paused. Switch it on in Airflow.", good=True)
     return Told(f"Run {run_id} was started. It trains and judges a candidate, and takes some minutes.", good=True)
@@ -84,6 +88,12 @@ async def _answer(pressed: Press, option: str) -> None:
     run_id = pressed.form.get("run", "")
     if not run_id:
         raise ConfigurationError("the form names no run; load the page again")
+    asked = await pressed.api.questions(dag_of(pressed.model))
+    found = next((each for each in asked if each["task_instance"]["dag_run_id"] == run_id), None)
+    if found is None:
+        raise ConfigurationError(f"run {run_id} waits for no answer any more")
+    if shown_of(found) != pressed.form.get("shown"):
+        raise ConfigurationError("the run asks another question by now; read the one on this page and answer it")
     await pressed.api.answer(dag_of(pressed.model), run_id, option, reason_of(pressed.form))
 
 
@@ -94,14 +104,16 @@ async def _promote(pressed: Press) -> Told:
     approvers = approvers_of(await pressed.api.tasks(dag_of(pressed.model)))
     if approvers and not is_approver(approvers, pressed.user):
         return Told(f"Nothing was decided. Only {', '.join(approvers)} may promote {pressed.model}.", good=False)
-    return await _decide(promoting, order)
+    return await _decide(promoting, pressed, order)
 
 
 async def _roll_back(pressed: Press) -> Told:
-    return await _decide(rolling_back, _order(pressed))
+    return await _decide(rolling_back, pressed, _order(pressed))
 
 
-async def _decide(decided: Decide, order: Order) -> Told:
+async def _decide(decided: Decide, pressed: Press, order: Order) -> Told:
+    """Decide about a model that this Airflow trains: of another one its rights say nothing."""
+    await pressed.api.dag(dag_of(pressed.model))
     return await asyncio.to_thread(lambda: carry_out(decided, order, read_settings()))
 
 
@@ -120,10 +132,18 @@ def _order(pressed: Press) -> Order:
             head=int(form.get("head", "")),
             reason=reason_of(form),
             actor=person(pressed.user),
-            decision=str(UUID(form.get("decision", ""))),
+            decision=_decision(form),
         )
     except (ValueError, msgspec.ValidationError) as error:
-        raise ConfigurationError("the form is incomplete; load the page again") from error
+        raise ConfigurationError(_INCOMPLETE) from error
+
+
+def _decision(form: Mapping[str, str]) -> str:
+    """The form's own name."""
+    try:
+        return str(UUID(form.get("decision", "")))
+    except ValueError as error:
+        raise ConfigurationError(_INCOMPLETE) from error
 
 
 _DOES: Mapping[Button, Callable[[Press], Awaitable[Told]]] = {

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from baton_airflow.page.airflow import AirflowApi, AirflowSaid
 from baton_airflow.page.reading import Sources
-from baton_airflow.page.view import Card, Read, card
+from baton_airflow.page.view import Card, Read, card, dead_letters_of
 from scoring.contract.manifest import Topics
 
 Json = Any
@@ -32,7 +32,7 @@ async def read_model(api: AirflowApi, sources: Sources, model: str) -> Read:
         sources.history.see(),
         sources.registry.see(model),
         sources.crew.see(),
-        sources.letters.see(Topics.of(model).dead_letters),
+        sources.letters.see(dead_letters_of(dag) or Topics.of(model).dead_letters),
     )
     runs, questions, tasks = await of_airflow
     problems = [why for _, why in (runs, questions, tasks) if why]

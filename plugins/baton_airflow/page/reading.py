@@ -19,8 +19,8 @@ from scoring.settings import Settings, read_settings
 
 # A year of weekly retrains.
 RUNS = 60
-# As many of the newest dead letters of each partition are looked at.
-LETTERS = 50
+# As many of the newest dead letters are looked at.
+LETTERS = 100
 _LETTERS_WITHIN_S = 2.5
 
 History = Mapping[str, tuple[LedgerEntry, ...]]
@@ -43,11 +43,15 @@ class Letters(msgspec.Struct, frozen=True):
     Attributes:
         total: how many the topic holds.
         reasons: of those that were looked at.
+        topic: where they were looked for.
+        present: whether there is such a topic.
     """
 
     total: int
     newest: tuple[Letter, ...]
     reasons: Mapping[str, int]
+    topic: str = ""
+    present: bool = True
 
 
 def read_history(settings: Settings) -> History:
@@ -69,10 +73,12 @@ def read_registry(settings: Settings, model: str) -> Kept:
 
 
 def read_letters(settings: Settings, topic: str) -> Letters:
-    """The newest dead letters of a topic; none where there is no such topic yet."""
-    total, found = newest_letters(settings.need_kafka(), topic, LETTERS, _LETTERS_WITHIN_S)
-    newest = sorted(found, key=lambda each: each.letter.at, reverse=True)
-    return Letters(total, tuple(newest), Counter(each.letter.reason.value for each in newest))
+    """The newest dead letters of a topic, if there is one."""
+    read = newest_letters(settings.need_kafka(), topic, LETTERS, _LETTERS_WITHIN_S)
+    if read is None:
+        return Letters(0, (), {}, topic, present=False)
+    total, newest = read
+    return Letters(total, tuple(newest), Counter(each.letter.reason.value for each in newest), topic)
 
 
 class Sources:

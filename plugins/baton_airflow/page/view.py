@@ -14,6 +14,7 @@ from baton_airflow.page.listening import Crew
 from baton_airflow.page.reading import History, Kept, Letters
 from baton_airflow.page.serving import Arrival, Health, Stream, arrivals, health, stream
 from baton_airflow.page.source import Seen
+from scoring.contract.digest import digest_of
 from scoring.contract.notice import Kind
 from scoring.contract.verdict import Verdict
 from scoring.promotion.entry import LedgerEntry
@@ -58,13 +59,19 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a run asks a person; ``askable`` are the ids of those who may answer, empty for all who have the right."""
+    """What a run asks a person.
+
+    Attributes:
+        askable: the ids of those who may answer, empty for all who have the right.
+        shown: stands for the text; an answer repeats it, so that it counts for no other question.
+    """
 
     run_id: str
     subject: str
     body: str
     asked_at: str
     askable: tuple[str, ...]
+    shown: str
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +204,12 @@ def approvers_of(tasks: Mapping[str, Json]) -> tuple[str, ...] | None:
     return tuple((reason.get("schema") or {}).get("approvers") or ())
 
 
+def dead_letters_of(dag: Json) -> str | None:
+    """The topic of a model's dead letters, as its DAG's form carries it; None of a DAG that does not say."""
+    reason = (dag.get("params") or {}).get("reason") or {}
+    return (reason.get("schema") or {}).get("dead_letters")
+
+
 def _health(head: LedgerEntry | None, rows: Sequence[Row], history: Seen[History], crew: Seen[Crew]) -> Health:
     """Nothing is claimed of what cannot be seen."""
     if history.problem and history.value is None:
@@ -251,4 +264,10 @@ def _question(found: Json) -> Question:
         body=found.get("body") or "",
         asked_at=found["created_at"],
         askable=tuple(user["id"] for user in found.get("assigned_users") or ()),
+        shown=shown_of(found),
     )
+
+
+def shown_of(found: Json) -> str:
+    """Stands for what a question of Airflow's shows to a person."""
+    return digest_of(msgspec.json.encode([found["subject"], found.get("body") or "", found["created_at"]]))

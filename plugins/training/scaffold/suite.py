@@ -10,6 +10,7 @@ import numpy as np
 from scoring.contract.features import FieldType
 from training.scaffold.kinds import Typed
 from training.scaffold.plan import Plan
+from training.scaffold.roles import Roles
 from training.validate import Expectation, Suite
 
 MOST_IN_SET = 20
@@ -47,7 +48,7 @@ def encoded(suite: Suite) -> str:
 
 def _of_label(plan: Plan) -> Iterator[Expectation]:
     label = plan.roles.label
-    yield from _filled(label)
+    yield from _filled(label, _unknown(plan.roles))
     if plan.roles.classes:
         yield _rule("expect_column_values_to_be_in_set", column=label.name, value_set=list(plan.roles.classes))
     elif label.kind is FieldType.NUMBER and plan.roles.positive is None:
@@ -63,9 +64,18 @@ def _of_column(column: Typed) -> Iterator[Expectation]:
         yield _rule("expect_column_values_to_be_in_set", column=column.name, value_set=values, mostly=1 - _ROOM)
 
 
-def _filled(column: Typed) -> Iterator[Expectation]:
+def _unknown(roles: Roles) -> float:
+    """The share of the rows whose label a run cannot know yet, at the busiest time: a snapshot has none for them."""
+    times = np.sort(np.asarray(roles.event_time.values, dtype=np.float64))
+    times = times[np.isfinite(times)]
+    younger = np.searchsorted(times, times + roles.known_after.total_seconds()) - np.arange(len(times))
+    return float(younger.max(initial=0)) / max(1, len(times))
+
+
+def _filled(column: Typed, unknown: float = 0.0) -> Iterator[Expectation]:
     """As many values as now, or a little fewer; a column that is mostly empty promises nothing."""
-    mostly = math.floor(100 * (1.0 - column.gone - (_ROOM if column.gone else 0.01))) / 100
+    gone = column.gone + unknown
+    mostly = math.floor(100 * (1.0 - gone - (_ROOM if gone else 0.01))) / 100
     if mostly >= 0.1:
         yield _rule("expect_column_values_to_not_be_null", column=column.name, mostly=mostly)
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from baton_airflow.steps import APPROVE
+from baton_airflow.seals import Seals
+from baton_airflow.steps import APPROVE, GATES, REGISTER
 from scoring.contract.alert import Alert, unseal_alert
 from scoring.contract.clock import rfc3339
 from scoring.contract.topics import ALERTS
@@ -19,7 +20,7 @@ from tests.faults.promotion.theatre import Theatre, theatre
 from tests.support.airflow_home import PROJECT
 from tests.support.airflow_stack import AirflowStack, airflow_stack
 from tests.support.decisions import JANUARY, PASSED
-from training.results import Gated, Registered, to_json
+from training.results import Gated, Registered
 
 RUN_LIMIT_S = 240.0
 RETRAINS_FOLDER = "BATON_TEST_RETRAINS"
@@ -54,12 +55,14 @@ class Stage:
         version, digest = self.house.register(model)
         gated = Gated(verdicts=PASSED, sentence="accepted", red=False, parent=self.house.head(model))
         registered = Registered(version=version, manifest_digest=digest, bundle=None, registry_run=None)
+        seals = Seals(self.house.keyring, model, run_id)
+        judged = seals.give(GATES, gated)
         conf = {
             "start": rfc3339(JANUARY - timedelta(days=90)),
             "end": rfc3339(JANUARY + timedelta(days=30)),
             "reason": "a campaign",
-            "gated": to_json(gated),
-            "registered": to_json(registered),
+            "gated": judged,
+            "registered": seals.give(REGISTER, registered, judged),
         }
         dag_id = f"{dag}_{model}"
         self.client.call("POST", f"/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None, "conf": conf})

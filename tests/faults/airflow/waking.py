@@ -11,6 +11,8 @@ from uuid import uuid4
 import msgspec
 
 from baton_airflow.retrain import WAIT, retrain_dag_id
+from baton_airflow.seals import Seals
+from baton_airflow.steps import GATES, REGISTER
 from scoring.promotion.ledger import Ledger
 from scoring.registry.open import open_registry
 from scoring.settings import read_settings
@@ -19,14 +21,14 @@ from tests.support.arena import wait_until
 from tests.support.decisions import PASSED
 from tests.support.promotion_campaign import candidate
 from tests.support.retrains import Inbox
-from training.results import Gated, Registered, RunRequest, to_json
+from training.results import Gated, Registered, RunRequest
 
 COOL_DOWN = timedelta(seconds=6)
 WITHIN_S = 240.0
 
 
-def prepared(folder: Path, model: str) -> dict[str, Any]:
-    """What a run hands over: a candidate of its own."""
+def prepared(folder: Path, model: str, run_id: str) -> dict[str, Any]:
+    """What a run hands over: a candidate of its own, sealed as the run's own tasks would."""
     settings = read_settings()
     registry, ledger = open_registry(settings.need_registry_uri()), Ledger.open(settings.need_ledger_url())
     made = folder / "made" / uuid4().hex
@@ -34,7 +36,9 @@ def prepared(folder: Path, model: str) -> dict[str, Any]:
     version, head = registry.register(model, made, {}), ledger.head(model)
     gated = Gated(verdicts=PASSED, sentence="accepted", red=False, parent=head.sequence if head else 0)
     registered = Registered(version=version, manifest_digest=digest, bundle=None, registry_run=None)
-    return {"gated": to_json(gated), "registered": to_json(registered)}
+    seals = Seals(settings.need_keyring(), model, run_id)
+    judged = seals.give(GATES, gated)
+    return {"gated": judged, "registered": seals.give(REGISTER, registered, judged)}
 
 
 class Waking(Inbox):

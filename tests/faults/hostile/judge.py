@@ -18,11 +18,11 @@ from scoring.contract.heartbeat import unseal_heartbeat
 from scoring.contract.notice import Kind, Notice
 from scoring.promotion.observer import Answer, Observer, Standing
 from scoring.registry.folder import FolderRegistry
+from scoring.service.backoff import Backoff
 from scoring.worker.cache import Cache
 from scoring.worker.fetching import Fetching
 from scoring.worker.follower import Follower
 from scoring.worker.models import Active, Arrival, Refused, acknowledgement_of
-from scoring.worker.policy import Backoff
 from tests.support.bundles import make_bundle, score_of, small_record
 from tests.support.forge import AHEAD, KEYRING, LEDGER, LIVE_SEQUENCE, MODEL, WORKER, BundleCase, Forge, Message
 from tests.support.simulated_kafka import message as record

@@ -1,6 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
+
+from tests.support.arena import KEY
 
 # Airflow and what it imports warn of things that nobody here can mend; our own warnings stay errors.
 _WARNINGS = ("ignore", r"error::Warning:(baton_airflow|training|scoring)(\..*)?")
@@ -19,3 +22,11 @@ def airflow_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
+
+
+@pytest.fixture(autouse=True)
+def signing_keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which tasks seal what they hand on."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.json"
+    keys.write_text(json.dumps({"active": "k1", "keys": {"k1": KEY}}))
+    monkeypatch.setenv("BATON_SIGNING_KEYS_FILE", str(keys))

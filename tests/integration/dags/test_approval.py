@@ -10,10 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
 
-from baton_airflow.steps import Steps
+from baton_airflow.operators import ApproveOperator, form
+from baton_airflow.seals import SEAL, Seals
+from baton_airflow.steps import GATES, REGISTER, Steps
 from scoring.contract.verdict import Judgement, Verdict
+from scoring.settings import read_settings
 from tests.integration.dags import test_dag_runs as wiring
 from training import pipeline, results
 from training.definition import Approval, ModelDefinition
@@ -105,6 +108,7 @@ def test_an_approval_lets_the_run_go_on_and_the_ledger_hears_who_gave_it(
     assert ended.state == "success"
     assert wiring.states(ended)["refused"] == "skipped"
     answered = ended.get_task_instance("approve").xcom_pull(task_ids="approve", key="result")
+    assert answered.pop(SEAL)
     assert answered == {
         "manifest_digest": wiring.DIGEST,
         "approved": True,
@@ -175,6 +179,13 @@ def test_nobody_is_asked_after_a_red_gate_and_the_run_ends_red(run: wiring.Run, 
     assert (found["approve"], found["promote"], found["refused"]) == ("upstream_failed",) * 3
 
 
+def handed_on(run_id: str) -> tuple[Any, Any]:
+    """What ``gates`` and ``register`` of a run hand on where all is well."""
+    sound, seals = wiring.sound(), Seals(read_settings().need_keyring(), "fare", run_id)
+    gated = seals.give(GATES, sound["gates"])
+    return gated, seals.give(REGISTER, sound["register"], gated)
+
+
 def test_a_question_that_was_marked_a_success_by_hand_hands_no_answer_on_to_the_promotion(
     asking: ModelDefinition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,10 +206,72 @@ def test_a_question_that_was_marked_a_success_by_hand_hands_no_answer_on_to_the_
         conf={},
     )
     steps = Steps(asking, lambda: {"ti": instance, "dag_run": run, "params": {}})
-    sound = wiring.sound()
+    gated, registered = handed_on("r")
     with pytest.raises(AirflowFailException, match="nobody was asked"):
-        steps.promote(results.to_json(sound["gates"]), results.to_json(sound["register"]))
+        steps.promote(gated, registered)
     assert given == [None]
+
+
+class Told(Steps):
+    """Asks what it is told to ask."""
+
+    text = "evidence"
+
+    def question(self, gated: Any = None, evaluated: Any = None, registered: Any = None) -> tuple[str, str]:  # noqa: ARG002
+        return "Promote version 1 of fare?", self.text
+
+
+class Supervisor:
+    """Answers a task as its supervisor does: with what Airflow's own route makes of the question."""
+
+    def send(self, msg: Any) -> Any:
+        from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
+        from airflow.api_fastapi.execution_api.routes.hitl import upsert_hitl_detail
+        from airflow.sdk.execution_time.comms import HITLDetailRequestResult
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            kept = upsert_hitl_detail(msg.ti_id, HITLDetailRequest(**msg.model_dump(exclude={"type"})), session)
+            session.flush()
+            return HITLDetailRequestResult.from_api_response(kept)  # type: ignore[arg-type]
+
+
+def test_a_run_asks_again_only_what_people_are_still_shown(
+    run: wiring.Run, asking: ModelDefinition, answering: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.execution_time import task_runner
+
+    answering("Reject")
+    ended = run({"promote": AssertionError("must not run")}, definition=asking)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
+    told, shown = Told(asking, lambda: {"dag_run": ended}), asked(ended)
+    _, registered = handed_on(ended.run_id)
+    evidence = {"registered": registered}
+    operator = ApproveOperator(
+        task_id="approve", steps=told, evidence=evidence, within=timedelta(hours=1), by=["ada", "bob"], params=form()
+    )
+    context = {"task_instance": ended.get_task_instance("approve")}
+    told.text = shown.body
+    with pytest.raises(TaskAwaitingInput) as waiting:
+        operator.execute(context)
+    assert waiting.value.kwargs == {"shown": wiring.DIGEST}
+    told.text = shown.body.replace(wiring.DIGEST, "1" * 64)
+    with pytest.raises(AirflowFailException, match=r"asked about another candidate before.*start a new run"):
+        operator.execute(context)
+    assert asked(ended).body == shown.body
+
+
+def test_an_answer_does_not_count_for_what_was_registered_while_it_was_waited_for(asking: ModelDefinition) -> None:
+    _, registered = handed_on("r")
+    steps, evidence = Steps(asking, lambda: {"dag_run": SimpleNamespace(run_id="r")}), {"registered": registered}
+    operator = ApproveOperator(
+        task_id="approve", steps=steps, evidence=evidence, within=timedelta(hours=1), by=(), params=form()
+    )
+    event = {"chosen_options": ["Approve"], "responded_by_user": ADA, "params_input": {}}
+    with pytest.raises(AirflowFailException, match="which nobody was shown; start a new run"):
+        operator.execute_complete({}, event, shown="1" * 64)
+    with pytest.raises(AirflowFailException, match="not on record; clear this task"):
+        operator.execute_complete({}, event)
 
 
 def test_a_run_that_asks_may_take_so_much_longer(asking: ModelDefinition, definition: ModelDefinition) -> None:

@@ -73,6 +73,22 @@ def test_a_broken_definition_is_an_import_error_of_its_own_and_takes_no_other_da
     assert "broken.py: No module named 'no_such_module'" in error
 
 
+def test_a_schedule_that_cannot_be_read_takes_no_other_dag_away_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    models = write_definitions(tmp_path, 2)
+    bad = models / "flight_delay_001.py"
+    bad.write_text(bad.read_text().replace('"@monthly"', '"0 0 * *"'))
+    monkeypatch.setenv("BATON_MODELS_DIR", str(models))
+    bag = DagBag(PROJECT / "dags")
+    assert set(bag.dags) == {"train_flight_delay_000", "retrain_flight_delay_000", "baton_reconcile"}
+    ((file, error),) = bag.import_errors.items()
+    assert Path(file).name == "baton_mistakes.py"
+    assert "schedule: '0 0 * *' cannot be read" in error
+
+
 def test_every_dag_and_task_keeps_the_houses_rules(dags: dict[str, Any]) -> None:
     for dag in dags.values():
         keeps_the_rules(dag)

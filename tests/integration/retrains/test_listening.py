@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+import pytest
 from airflow.providers.apache.kafka.triggers.shared_stream import KafkaBrokerPayload
 from airflow.triggers.shared_stream import SharedStreamManager
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import NewTopic
 
 from baton_airflow.bell import LISTENER, Bell
-from baton_airflow.listening import GROUP, MAXIMUM_KEPT_BYTES, Heard, RetrainTrigger, dead_letter
+from baton_airflow.listening import GROUP, MAXIMUM_KEPT_BYTES, Heard, Listener, RetrainTrigger, dead_letter
 from scoring.contract.topics import RETRAINS
-from scoring.produce import Outgoing
+from scoring.kafka import admin_client, headers_of
+from scoring.produce import Outgoing, deliver
 from tests.support.retrains import BAD_REASONS, Inbox
 from training.requests import coordinated
 
@@ -132,11 +135,63 @@ def test_a_thousand_bad_messages_are_put_aside_with_their_reasons_and_the_good_o
     asyncio.run(play())
 
 
-def test_a_large_value_is_put_aside_without_it() -> None:
-    record = Outgoing(b"fare", b"x" * (MAXIMUM_KEPT_BYTES + 1), [("own", b"1")])
-    place = KafkaBrokerPayload(RETRAINS, 0, 7, Heard(record, refused="unsigned: no signature"))
-    letter = dead_letter(place, datetime(2026, 4, 1, tzinfo=UTC))
+HALF = MAXIMUM_KEPT_BYTES // 2
+
+
+@pytest.mark.parametrize(
+    ("record", "kept"),
+    [
+        (Outgoing(b"k", b"x" * HALF, [("own", b"1")]), ("key", "value", "own")),
+        (Outgoing(b"k", b"x" * (MAXIMUM_KEPT_BYTES + 1), [("own", b"1")]), ("key", "own")),
+        (Outgoing(b"k" * HALF, b"x" * HALF, [("own", b"1")]), ("key", "own")),
+        (Outgoing(b"k" * HALF, b"x", [("own", b"y" * HALF)]), ("key",)),
+        (Outgoing(b"k", None, [("", b"")] * HALF), ("key",)),
+        (Outgoing(b"k" * 999_800, b"x", []), ()),
+    ],
+    ids=["whole", "large value", "large together", "large headers", "many headers", "large key"],
+)
+def test_what_is_put_aside_fits_whatever_part_of_it_is_large(record: Outgoing, kept: tuple[str, ...]) -> None:
+    letter = dead_letter(place_of(record), datetime(2026, 4, 1, tzinfo=UTC))
     told = dict(letter.headers)
-    assert (letter.key, letter.value, told["own"]) == (b"fare", None, b"1")
+    there = {"key": letter.key, "value": letter.value, "own": told.get("own")}
+    assert tuple(name for name, found in there.items() if found) == kept
     assert told["baton-dead-letter-reason"] == b"unsigned"
     assert told["baton-dead-letter-offset"] == b"7"
+    # A producer that nobody sets anything for refuses what is larger, before it asks a broker.
+    Producer({"bootstrap.servers": "127.0.0.1:1"}).produce("t", letter.value, letter.key, headers=[*letter.headers])
+
+
+def place_of(record: Outgoing) -> KafkaBrokerPayload:
+    return KafkaBrokerPayload(RETRAINS, 0, 7, Heard(record, refused="unsigned: no signature"))
+
+
+def test_what_the_topic_does_not_take_all_the_same_is_put_aside_as_its_reason_alone(
+    inbox: Inbox, unique_name: Callable[[str], str]
+) -> None:
+    tight = unique_name("tight")
+    admin = admin_client(inbox.kafka)
+    (made,) = admin.create_topics([NewTopic(tight, 1, config={"max.message.bytes": "1000"})]).values()
+    made.result(WITHIN_S)
+    Listener()._send_to_dlq(tight, [place_of(Outgoing(b"k", b"x" * 5_000, []))])
+    consumer = Consumer({**inbox.kafka, "group.id": tight, "auto.offset.reset": "earliest"})
+    consumer.assign([TopicPartition(tight, 0, 0)])
+    found = consumer.poll(WITHIN_S)
+    consumer.close()
+    assert found is not None
+    assert (found.key(), found.value()) == (None, None)
+    assert dict(headers_of(found))["baton-dead-letter-reason"] == b"unsigned"
+
+
+def test_a_large_message_that_nobody_signed_is_put_aside_and_the_good_one_behind_it_rings(inbox: Inbox) -> None:
+    async def play() -> None:
+        aside, triggerer = len(inbox.put_aside()), Triggerer(inbox)
+        async with triggerer.running():
+            # Compressed it is small, whatever the topic's own limit is.
+            large = Outgoing(b"k" * 999_000, b"x", [])
+            await asyncio.to_thread(deliver, {**inbox.kafka, "compression.type": "gzip"}, RETRAINS, [large])
+            await asyncio.to_thread(inbox.ask, 1)
+            await reached(lambda: triggerer.rung >= 1)
+            await reached(lambda: committed(inbox) == inbox.pending().end)
+        assert [letter["reason"] for letter in inbox.put_aside()[aside:]] == ["unsigned"]
+
+    asyncio.run(play())

@@ -10,6 +10,7 @@ from confluent_kafka import TopicPartition
 
 from baton_airflow.listening import Listener
 from scoring.contract.topics import RETRAINS
+from scoring.settings import Settings
 from tests.integration.retrains import test_listening, test_requests
 from tests.support.retrains import Inbox
 from training import requests, waking
@@ -25,10 +26,10 @@ def marked_before_the_hand_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mark moves when a run is decided, not when it was started."""
     look = waking.look
 
-    def hasty(definition: ModelDefinition, *, active: bool, now: datetime) -> Found:
-        found = look(definition, active=active, now=now)
+    def hasty(definition: ModelDefinition, settings: Settings, *, active: bool, now: datetime) -> Found:
+        found = look(definition, settings, active=active, now=now)
         if found.step is Step.START:
-            waking.cover(definition.name, found.start)
+            waking.cover(definition.name, settings, found.start)
         return found
 
     monkeypatch.setattr(test_requests, "look", hasty)

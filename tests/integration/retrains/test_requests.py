@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from scoring import cli
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.retrain import RetrainRequest
+from scoring.settings import read_settings
 from tests.support.retrains import Inbox
 from tests.support.training import definition
 from training.requests import Requests
@@ -20,7 +21,7 @@ COOL_DOWN = timedelta(minutes=10)
 
 
 def looked(inbox: Inbox, after: timedelta = timedelta(0), *, active: bool = False) -> Found:
-    return look(definition(name=inbox.model, cool_down=COOL_DOWN), active=active, now=NOW + after)
+    return look(definition(name=inbox.model, cool_down=COOL_DOWN), read_settings(), active=active, now=NOW + after)
 
 
 def begun(found: Found) -> dict[str, Any]:
@@ -49,14 +50,14 @@ def test_all_that_waits_goes_into_one_run_and_what_comes_before_the_mark_moves_i
     start = begun(looked(inbox))
     assert start["woken"]["messages"] == 200
     inbox.ask(3, reason="during the run")
-    cover(inbox.model, start)
+    cover(inbox.model, read_settings(), start)
     assert [asked.request.reason for asked in inbox.pending().asked] == ["during the run"] * 3
     waiting = looked(inbox, COOL_DOWN / 2)
     assert (waiting.step, waiting.again_at) == (Step.WAIT, NOW + COOL_DOWN)
     assert looked(inbox, COOL_DOWN, active=True).step is Step.WAIT
     second = begun(looked(inbox, COOL_DOWN))
     assert (second["woken"]["messages"], second["run_id"] != start["run_id"]) == (3, True)
-    cover(inbox.model, second)
+    cover(inbox.model, read_settings(), second)
     assert looked(inbox, 2 * COOL_DOWN).step is Step.NOTHING
 
 
@@ -65,14 +66,14 @@ def test_a_kill_before_the_mark_moves_makes_the_same_run_again_and_loses_nothing
     first = begun(looked(inbox))
     again = begun(looked(inbox, timedelta(seconds=9)))
     assert again["run_id"] == first["run_id"]
-    cover(inbox.model, first)
-    cover(inbox.model, first)
+    cover(inbox.model, read_settings(), first)
+    cover(inbox.model, read_settings(), first)
     assert looked(inbox).step is Step.NOTHING
 
 
 def test_a_look_that_finds_nothing_keeps_the_mark_and_its_cool_down(inbox: Inbox) -> None:
     inbox.ask(1)
-    cover(inbox.model, begun(looked(inbox)))
+    cover(inbox.model, read_settings(), begun(looked(inbox)))
     before = inbox.pending()
     looked(inbox)
     assert inbox.pending() == before

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from baton_airflow.question import MAXIMUM_REASON_CHARACTERS, MAXIMUM_SLICES, answered, body, subject
+from baton_airflow.question import MAXIMUM_REASON_CHARACTERS, MAXIMUM_SLICES, answered, body, subject, unseen
 from scoring.contract.verdict import Judgement, Verdict
 from tests.support.training import definition, request
 from training import measured, results
@@ -94,6 +94,12 @@ def test_an_answer_holds_its_person_its_words_and_its_candidate() -> None:
 def test_without_a_person_nothing_is_approved_whatever_the_option_says() -> None:
     said = answered(DIGEST, event(user=None, reason="ignored"), approved=True)
     assert said == results.Answered(manifest_digest=DIGEST, approved=False, by=None, reason="")
+
+
+def test_an_answer_to_another_candidate_than_the_one_that_was_shown_does_not_count() -> None:
+    assert unseen(DIGEST, DIGEST) == ""
+    assert "was to candidate bbbbbbbbbbbb, but the run has registered aaaaaaaaaaaa" in unseen(DIGEST, "b" * 64)
+    assert "not on record" in unseen(DIGEST, None)
 
 
 def test_what_no_database_stores_is_left_out_of_names_and_reasons() -> None:

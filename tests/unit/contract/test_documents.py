@@ -326,6 +326,6 @@ def test_notices_and_workers_are_compacted_and_acknowledgements_are_not() -> Non
 
 def test_requests_for_retrains_are_kept_for_less_time_than_brokers_keep_the_offsets_of_a_group() -> None:
     specs = {spec.name: spec.settings for spec in pipeline_topics()}
-    assert set(specs) == {"baton.retrains", "baton.retrains.dead-letters", "baton.alerts"}
+    assert set(specs) == {"baton.retrains", "baton.retrains.dead-letters", "baton.alerts", "baton.replays"}
     kept_ms = int(specs["baton.retrains"]["retention.ms"]) + int(specs["baton.retrains"]["segment.ms"])
     assert kept_ms < 7 * 86_400_000

@@ -31,6 +31,13 @@ def test_every_command_with_its_options_and_an_example_stands_on_the_page() -> N
 
 
 def test_every_command_that_answers_a_question_or_decides_has_json() -> None:
-    silent = {"baton worker", "baton score", "baton send", "baton tail"}  # they write JSON anyway, or nothing
+    silent = {
+        "baton worker",
+        "baton sink",
+        "baton score",
+        "baton send",
+        "baton tail",
+        "baton dead-letters export",
+    }  # they write JSON anyway, or nothing
     with_json = {path for path, command in leaves(group, "baton") if any("--json" in p.opts for p in command.params)}
     assert {path for path, _ in leaves(group, "baton")} - with_json == silent

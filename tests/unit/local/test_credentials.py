@@ -15,7 +15,7 @@ def test_only_the_owner_can_read_what_is_made(tmp_path: Path) -> None:
     load_or_create(tmp_path / "secrets")
     assert _mode(tmp_path / "secrets") == 0o700
     files = list((tmp_path / "secrets").iterdir())
-    assert len(files) == 3
+    assert len(files) == 4
     assert {_mode(path) for path in files} == {0o600}
 
 

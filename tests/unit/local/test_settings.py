@@ -57,7 +57,7 @@ def test_the_broker_has_two_ports() -> None:
 
 def test_components_can_be_left_out() -> None:
     assert read_components("") == COMPONENTS
-    assert read_components("airflow, daemon") == ("kafka", "mlflow")
+    assert read_components("airflow, daemon, api") == ("kafka", "mlflow", "sink")
 
 
 def test_an_unknown_component_is_refused_with_the_known_ones() -> None:

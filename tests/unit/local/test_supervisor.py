@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.programs import Program, programs
+from local.programs import BATON_COMMANDS, Program, programs
 from local.settings import COMPONENTS, StackSettings
 from local.supervisor import (
     LONGEST_SOCKET_PATH_BYTES,
@@ -24,7 +24,7 @@ def _parsed(settings: StackSettings, *chosen: Program) -> configparser.RawConfig
 def test_every_program_of_the_stack_is_supervised(settings: StackSettings) -> None:
     parsed = _parsed(settings, *programs(settings, COMPONENTS))
     found = {name.removeprefix("program:") for name in parsed.sections() if name.startswith("program:")}
-    assert found == {"kafka", "mlflow", "api-server", "scheduler", "dag-processor", "triggerer", "daemon"}
+    assert found == {"kafka", "mlflow", "api-server", "scheduler", "dag-processor", "triggerer", *BATON_COMMANDS}
 
 
 def test_only_the_chosen_components_are_supervised(settings: StackSettings) -> None:

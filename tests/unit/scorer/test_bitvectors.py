@@ -218,7 +218,7 @@ def test_tables_are_built_without_a_step_of_python_for_each_tree(make: Make) -> 
         (ranked(second="ranks"), "do not follow each other"),
         (ranked(aggregate_function=0), "more than add"),
         (ranked(n_targets=2), "by more than one tree"),
-        (ensemble(n_targets=2), "more than one target"),
+        (ensemble(n_targets=2), "another number of targets"),
         (
             ensemble(
                 nodes_modes=numpy_helper.from_array(np.array([6], np.uint8), "modes"),

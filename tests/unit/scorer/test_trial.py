@@ -18,7 +18,7 @@ from scoring.scorer.scorer import Scorer
 from scoring.scorer.trial import TrialLimits, judge, trial_command, try_bundle
 from scoring.settings import read_settings
 from scoring.worker.fetch_process import FetchProcess
-from scoring.worker.parts import _fetch_process
+from scoring.worker.supply import fetch_process_of
 from tests.faults.hostile.graphs import make as make_graph
 from tests.support.bundles import make_bundle
 from tests.support.forge import MODEL, Forge
@@ -173,5 +173,5 @@ def test_a_worker_tries_its_largest_batch_and_never_less_than_a_usual_one(
 ) -> None:
     for name, value in {"MAXIMUM_BATCH_RECORDS": batch, "TRIAL_MEMORY_BYTES": str(2**31)}.items():
         monkeypatch.setenv(f"BATON_{name}", value)
-    limits = _fetch_process(read_settings(), frozenset())._limits
+    limits = fetch_process_of(read_settings())._limits
     assert (limits.records, limits.memory_bytes, limits.processor_s) == (tried, 2**31, 60)

@@ -55,6 +55,21 @@ def test_equal_rows_in_another_order_are_the_same_snapshot(tmp_path: Path) -> No
     assert (first.reused, second.reused) == (False, True)
 
 
+@pytest.mark.parametrize("left", [b"", b"PAR1 and then something else"])
+def test_a_damaged_one_is_mended_by_the_next_pull_of_the_same_rows(tmp_path: Path, left: bytes) -> None:
+    first = stored(tmp_path, COLUMNS)
+    path = Path(first.path)
+    path.unlink()
+    path.write_bytes(left)
+    with pytest.raises(SnapshotDamaged, match="pull it again"):
+        read_snapshot(first, KINDS)
+    mended = stored(tmp_path, COLUMNS)
+    assert (mended.path, mended.reused) == (first.path, False)
+    assert list(read_snapshot(mended, KINDS)) == list(KINDS)
+    assert stored(tmp_path, COLUMNS).reused
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
 def test_other_rows_are_another_snapshot(tmp_path: Path) -> None:
     other: dict[str, Column] = {**COLUMNS, "miles": np.array([0.3, np.nan, 0.0])}
     assert stored(tmp_path, COLUMNS).sha256 != stored(tmp_path, other).sha256

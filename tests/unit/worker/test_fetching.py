@@ -20,10 +20,10 @@ from scoring.contract.notice import Kind, Notice
 from scoring.scorer import library
 from scoring.scorer.scorer import Scorer
 from scoring.scorer.trial import try_bundle
+from scoring.service.backoff import Backoff
 from scoring.worker.cache import Cache
 from scoring.worker.fetching import NOTICES_PATIENCE_S, Fetching
 from scoring.worker.models import Active, Arrival, Refused, Retired, acknowledgement_of
-from scoring.worker.policy import Backoff
 from tests.support.bundles import make_bundle
 
 LEDGER, OTHER_LEDGER = UUID(int=7), UUID(int=8)

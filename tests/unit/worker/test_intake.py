@@ -3,9 +3,10 @@
 import pytest
 from confluent_kafka import KafkaError
 
+from scoring.service.ending import MustExit
 from scoring.worker.intake import sort, take
 from scoring.worker.partitions import Partitions
-from scoring.worker.policy import BatchFailed, MustExit
+from scoring.worker.policy import BatchFailed
 from tests.support.simulated_kafka import SimulatedBroker, message
 
 

@@ -25,6 +25,8 @@ from scoring.contract.progress import Progress
 from scoring.contract.topics import ACKNOWLEDGEMENTS
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
+from scoring.service.backoff import Backoff
+from scoring.service.ending import MustExit
 from scoring.worker import assignment
 from scoring.worker.committer import Transaction
 from scoring.worker.delivery import AtLeastOnce, Delivery, ExactlyOnce
@@ -33,7 +35,6 @@ from scoring.worker.fetching import Fetching
 from scoring.worker.loop import Loop
 from scoring.worker.models import Active, Arrival, Pending, Refused, Retired
 from scoring.worker.pipeline import Pipeline
-from scoring.worker.policy import Backoff, MustExit
 from scoring.worker.scoring_step import outputs_of
 from tests.support.bundles import make_bundle, small_record, small_schema
 from tests.support.simulated_kafka import SimulatedBroker, SimulatedConsumer, SimulatedOffsets, kafka_error

@@ -13,11 +13,12 @@ from confluent_kafka import Message
 
 from scoring.contract.dead_letter import PREFIX
 from scoring.contract.heartbeat import ModelStatus, State
+from scoring.service.endpoint import AT_A_TIME, Endpoint
+from scoring.service.histogram import Histogram
 from scoring.worker.emit import Output
-from scoring.worker.endpoint import AT_A_TIME, Endpoint
 from scoring.worker.exposition import METRICS, CacheState, Source, exposition
 from scoring.worker.lag import Lag, Lags
-from scoring.worker.metrics import DECODE, SCORE, STAGES, Histogram, Metrics, Tally, merged, tally
+from scoring.worker.metrics import DECODE, SCORE, STAGES, Metrics, Tally, merged, tally
 from scoring.worker.partitions import Partition, Pause
 from scoring.worker.readiness import PartitionView, Report, View, view
 from scoring.worker.watched import cache_state
@@ -352,7 +353,7 @@ def test_prometheus_own_format_is_given_to_who_asks_for_it() -> None:
 
 def test_the_page_of_metrics_names_each_with_its_kind_labels_and_meaning() -> None:
     page = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
-    rows = re.findall(r"^\| `(baton_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", page.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(baton_worker_\w+)` \| (\w+) \| ([^|]*) \| (.*) \|$", page.read_text(), re.MULTILINE)
     suffix = {"counter": "_total"}
     expected = [
         (
@@ -448,7 +449,7 @@ def test_only_get_is_answered(served: list[Endpoint]) -> None:
 def test_a_port_that_is_taken_stops_nothing_and_is_taken_over_when_it_is_free(
     served: list[Endpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scoring.worker.endpoint.TRY_AGAIN_S", 0.05)
+    monkeypatch.setattr("scoring.service.endpoint.TRY_AGAIN_S", 0.05)
     first = serve(served, judged(LIVE))
     get(first, "/livez")
     second = serve(served, judged(LIVE), port=first.port or 0)

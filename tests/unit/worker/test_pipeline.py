@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import KafkaException, TopicPartition
 
+from scoring.service.ending import MustExit
 from scoring.worker.committer import Transaction
 from scoring.worker.delivery import ExactlyOnce
 from scoring.worker.emit import Output
 from scoring.worker.pipeline import Pipeline
-from scoring.worker.policy import BatchFailed, MustExit
+from scoring.worker.policy import BatchFailed
 from tests.support.arena import wait_until
 from tests.support.simulated_kafka import SimulatedBroker, kafka_error
 

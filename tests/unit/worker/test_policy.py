@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoring.contract.progress import Progress
+from scoring.service.backoff import Backoff
 from scoring.topics import Deviation
 from scoring.worker.directory import is_grave
 from scoring.worker.partitions import Partition, Partitions, Pause, pause_for
-from scoring.worker.policy import Backoff, Remedy, because, remedy
+from scoring.worker.policy import Remedy, because, remedy
 from scoring.worker.policy import kafka_error as error_in
 from tests.support.simulated_kafka import kafka_error
 

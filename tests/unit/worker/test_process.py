@@ -13,10 +13,10 @@ import pytest
 
 from scoring.contract.errors import BundleRejected, ConfigurationError, Unavailable
 from scoring.contract.topics import OUTPUT_MAXIMUM_BYTES
+from scoring.service.options import check_options
 from scoring.settings import Settings
 from scoring.worker import fetch_process
 from scoring.worker.clients import (
-    check_options,
     consumer_settings,
     follower_settings,
     heartbeat_settings,

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from scoring.contract.errors import ConfigurationError
+from scoring.service.backoff import Backoff
+from scoring.service.ending import EXIT_AGAIN
+from scoring.service.stop import Stop
+from scoring.service.systemd import Notifier, notifier
 from scoring.worker.lifeline import Lifeline
-from scoring.worker.policy import Backoff
 from scoring.worker.slot import hold_slot, take_core
-from scoring.worker.stop import Stop
 from scoring.worker.supervisor import END_PATIENCE_S, GIVEN_UP_WAIT_S, HANG_MARGIN_S, RestartPolicy, Running, Supervisor
-from scoring.worker.systemd import Notifier, notifier
-from scoring.worker.watchdog import EXIT_AGAIN
 
 HANG_LIMIT_S = 60.0
 

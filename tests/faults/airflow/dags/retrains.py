@@ -35,7 +35,7 @@ def _prepare(model: str) -> Any:
         raise ConfigurationError("the warehouse has no table trips; tell this run another one")
     while (folder / f"hold-{model}").exists():
         time.sleep(0.1)
-    return prepared(folder, model)
+    return prepared(folder, model, asked.run_id)
 
 
 for model in os.environ["BATON_TEST_HAND_OVER"].split(","):

@@ -104,6 +104,14 @@ def test_what_people_and_systems_say_stays_text(rights: Rights) -> None:
     assert text.count("&lt;script&gt;alert") > 10
 
 
+def test_a_topic_that_is_not_there_is_told_apart_from_one_that_is_empty() -> None:
+    none, nowhere = Letters(0, (), {}, "t"), Letters(0, (), {}, "t", present=False)
+    assert "There are none." in page_of(made.read(letters=Seen(none, made.NOW)), ALL)
+    text = page_of(made.read(letters=Seen(nowhere, made.NOW)), ALL)
+    assert "There is no topic <code>t</code>" in text
+    assert "There are none." not in text
+
+
 def test_forms_are_there_for_who_may_and_reasons_for_who_may_not() -> None:
     assert page_of(full("x"), ALL).count("<form") == 4
     shut = page_of(full("x"), NONE)

@@ -13,9 +13,10 @@ from baton_airflow.page.listening import Crew
 from baton_airflow.page.reading import Kept, Letters
 from baton_airflow.page.serving import arrivals, health, stream
 from baton_airflow.page.source import Seen
-from baton_airflow.page.view import Blind, Read, approvers_of, card, model_view
+from baton_airflow.page.view import Blind, Read, approvers_of, card, dead_letters_of, model_view
 from scoring.contract.acknowledgement import Acknowledgement, Outcome
 from scoring.contract.heartbeat import State
+from scoring.contract.manifest import Topics
 from scoring.promotion.observer import Presence
 from scoring.registry.port import RunInfo, VersionInfo
 from scoring.worker.fleet import Row
@@ -265,6 +266,21 @@ def test_who_may_approve_stands_in_the_dag_as_the_factory_builds_it() -> None:
     params = {name: param.dump() for name, param in stored.params.items()}  # type: ignore[no-untyped-call]
     assert approvers_of({"approve": {"params": params}}) == ("ada",)
     assert dag_of("fare") == dag_id("fare") == dag.dag_id
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("topics", [None, Topics(input="in", predictions="out", dead_letters="elsewhere")])
+def test_the_topic_of_the_dead_letters_stands_in_the_dag_as_the_factory_builds_it(topics: Topics | None) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    from baton_airflow.factory import build_dag
+    from tests.support.training import definition
+
+    dag = build_dag(definition(topics=topics))
+    stored = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    params = {name: param.dump() for name, param in stored.params.items()}  # type: ignore[no-untyped-call]
+    assert dead_letters_of({"params": params}) == (topics or Topics.of("fare")).dead_letters
+    assert dead_letters_of({"params": {}}) is None
 
 
 def test_without_a_question_in_the_dag_nobody_is_asked() -> None:

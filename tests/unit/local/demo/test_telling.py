@@ -156,7 +156,7 @@ def test_the_terminal_stamps_lines_wraps_them_and_notes_how_long_a_step_took() -
         now[0] = 75.0
         terminal.say("word " * 20)
     terminal.columns("lost", "0", "records without an outcome, of which there must be none at all")
-    assert lines[1] == "  0:00  [3/7] The relay"
+    assert lines[1] == "  0:00  [3/8] The relay"
     assert lines[2].startswith("        | because")
     assert any(line.startswith("  1:15  word") for line in lines)
     assert max(map(len, lines)) <= 62

@@ -1,7 +1,7 @@
-"""The worker's small HTTP server: /metrics, /livez and /readyz, on loopback unless told otherwise.
+"""A service's small HTTP server: /metrics, /livez and /readyz, on loopback unless told otherwise.
 
-It never stands in the way of scoring: a port that is taken is tried again, and of more requests at a time than a few
-the oldest are dropped.
+It never stands in the way of the service: a port that is taken is tried again, and of more requests at a time than a
+few the oldest are dropped.
 """
 
 import functools
@@ -10,16 +10,14 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
-
-from scoring.worker.readiness import View
 
 PATIENCE_S = 5.0
 AT_A_TIME = 8
@@ -31,12 +29,36 @@ Scrape = Callable[[str], tuple[bytes, str]]
 Answer = tuple[HTTPStatus, bytes, str]
 
 
+class View(Protocol):
+    """How a service stands."""
+
+    @property
+    def live(self) -> bool:
+        """Whether its hot thread comes round."""
+
+    @property
+    def silent_s(self) -> float:
+        """How long that did not, in seconds."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it does all that it should."""
+
+    @property
+    def why_not(self) -> tuple[str, ...]:
+        """Sentences that say what keeps it from being ready."""
+
+    @property
+    def details(self) -> Mapping[str, object]:
+        """What else to answer who asks whether it is ready."""
+
+
 class Endpoint:
     """Runs the server's thread.
 
     Args:
         scraper: makes, at the first request, what answers /metrics from a request's ``Accept`` header.
-        view: how the worker stands.
+        view: how the service stands.
         token: what /metrics asks for as bearer token, and the others for their details; None asks for nothing.
     """
 
@@ -82,7 +104,7 @@ class Endpoint:
                 return _judged(good=view.live, details={"live": view.live, "silent_s": view.silent_s}, shown=allowed)
             case "/readyz":
                 view = self._view()
-                details = {"ready": view.ready, "why_not": view.why_not, "models": view.models}
+                details = {"ready": view.ready, "why_not": view.why_not, **view.details}
                 return _judged(good=view.ready, details=details, shown=allowed)
         return HTTPStatus.NOT_FOUND, b"there are /metrics, /livez and /readyz\n", _TEXT
 

@@ -9,14 +9,14 @@ STOP_PATIENCE_S = 30.0
 
 
 class Stop:
-    """Whether, and since when, the worker was told to stop."""
+    """Whether, and since when, a service was told to stop."""
 
     def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_s = clock_s
         self._since_s: float | None = None
 
     def request(self) -> None:
-        """Tell the worker to stop; the first time counts. Takes no lock, so it is safe in a signal handler."""
+        """Tell it to stop; the first time counts. Takes no lock, so it is safe in a signal handler."""
         if self._since_s is None:
             self._since_s = self._clock_s()
 
@@ -38,7 +38,7 @@ class Stop:
 
 @contextmanager
 def stop_on_signals(stop: Stop) -> Iterator[None]:
-    """SIGTERM and SIGINT ask the worker to stop after the micro-batch in hand."""
+    """SIGTERM and SIGINT ask a service to stop after what it has in hand."""
     previous = {number: signal.signal(number, lambda *_: stop.request()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import structlog
 
+from scoring.service.ending import EXIT_AGAIN
+
 # After this the group has given up on a consumer that does not poll (max.poll.interval.ms), so nothing is lost by it.
 LIMIT_S = 300.0
 LOOK_EVERY_S = 1.0
-EXIT_AGAIN = 70
 log = structlog.get_logger()
 
 
@@ -22,6 +23,7 @@ class Watchdog:
     """Runs the thread that looks after the hot one.
 
     Args:
+        event: what is logged before the end: ``worker.must_exit``.
         end: ends the process at once, with an exit status.
         say: called at each look that finds the hot thread well.
     """
@@ -29,12 +31,14 @@ class Watchdog:
     def __init__(
         self,
         *,
+        event: str,
         limit_s: float = LIMIT_S,
         clock_s: Callable[[], float] = time.monotonic,
         end: Callable[[int], object] = os._exit,
         say: Callable[[], None] = lambda: None,
     ) -> None:
         self._limit_s = limit_s
+        self._event = event
         self._say = say
         self._clock_s = clock_s
         self._end = end
@@ -65,7 +69,7 @@ class Watchdog:
         if silent_s <= self._limit_s:
             self._say()
         else:
-            log.critical("worker.must_exit", error=f"the hot thread did not come round for {silent_s:.0f} s")
+            log.critical(self._event, error=f"the hot thread did not come round for {silent_s:.0f} s")
             self._end(EXIT_AGAIN)
 
     def _run(self) -> None:

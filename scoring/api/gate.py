@@ -1,0 +1,194 @@
+"""The gate: what every request passes first. Who asks, whether there is room, and what became of it.
+
+It is the outermost part of the application, so that what is refused costs little: under more load than can be carried
+most requests are.
+"""
+
+import hmac
+import re
+import time
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+
+import msgspec
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from scoring.api.hand import Hand
+from scoring.api.metrics import ApiMetrics
+from scoring.api.problems import MEDIA_TYPE, Kind, Problem
+from scoring.api.tokens import Scope as Allowed
+from scoring.api.tokens import TokenFile
+from scoring.contract.prediction import CORRELATION_HEADERS
+
+Headers = Mapping[bytes, bytes]
+ASKED = "baton"
+"""Under this key of its scope the application finds what is asked."""
+_OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+_SCORING = re.compile(r"/v1/models/[^/]+/(score)|/v2/models/[^/]+(?:/versions/[^/]+)?/(infer)")
+_REPEATED = frozenset(name.encode() for name in CORRELATION_HEADERS)
+_GONE = 499  # nobody's standard, but everybody's habit: the client did not wait for the answer
+log = structlog.get_logger()
+
+
+class Asked(msgspec.Struct, kw_only=True, gc=False):
+    """What is known of a request from its head.
+
+    Attributes:
+        operation: what is asked, for the metrics.
+        trusted: whether a token was shown that allows it.
+        began_s: when it arrived, by ``time.perf_counter``.
+        size_bytes: of the body, as far as the head tells; else the most that it may have.
+        status: what it was answered with; 0 as long as it is not.
+        problem: the code of the problem that it was answered with.
+    """
+
+    headers: Headers
+    operation: str
+    trusted: bool
+    began_s: float
+    size_bytes: int
+    status: int = 0
+    problem: str = ""
+
+
+class Gate:
+    """Lets requests through to the application.
+
+    Args:
+        metrics_token: also allows to read the metrics; None where there is none.
+        request_bytes: how large a body may be.
+        operation: what the application was asked, once it has found out.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        tokens: TokenFile,
+        metrics_token: str | None,
+        hand: Hand,
+        metrics: ApiMetrics,
+        request_bytes: int,
+        operation: Callable[[Scope], str],
+    ) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._metrics_token = metrics_token
+        self._hand = hand
+        self._metrics = metrics
+        self._request_bytes = request_bytes
+        self._operation = operation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        asked = self._asked(scope)
+        scope[ASKED] = asked
+
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                asked.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_always(asked.headers)]
+                if self._leaves_a_body(asked):
+                    message["headers"].append((b"connection", b"close"))
+            await send(message)
+
+        try:
+            await self._let_through(scope, receive, telling, asked)
+        except Problem as problem:
+            await refusal(problem, scope)(scope, receive, telling)
+        except ClientDisconnect:
+            asked.status = _GONE
+        except Exception:  # it was answered as an internal problem
+            log.exception("request.failed", operation=asked.operation)
+        finally:
+            self._count(asked, scope)
+
+    def _leaves_a_body(self, asked: Asked) -> bool:
+        """Whether more of a body may come than anybody wants to read to its end."""
+        unread = b"transfer-encoding" in asked.headers or asked.size_bytes > self._request_bytes
+        return asked.status == HTTPStatus.REQUEST_TIMEOUT or (unread and asked.status >= HTTPStatus.BAD_REQUEST)
+
+    def _count(self, asked: Asked, scope: Scope) -> None:
+        name = asked.operation or self._operation(scope)
+        self._metrics.answered(name, asked.status, time.perf_counter() - asked.began_s)
+        if asked.problem:
+            self._metrics.problems[asked.problem] += 1
+
+    def _asked(self, scope: Scope) -> Asked:
+        headers: Headers = dict(scope["headers"])
+        found = _SCORING.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+        length = headers.get(b"content-length", b"")
+        return Asked(
+            headers=headers,
+            operation=(found[1] or found[2]) if found else "",
+            trusted=False,
+            began_s=time.perf_counter(),
+            size_bytes=int(length) if length.isdigit() else self._request_bytes,
+        )
+
+    async def _let_through(self, scope: Scope, receive: Receive, send: Send, asked: Asked) -> None:
+        self._authorise(scope["path"], asked)
+        if not asked.operation:
+            await self._app(scope, receive, send)
+            return
+        if asked.size_bytes > self._request_bytes:
+            raise too_large(self._request_bytes)
+        self._hand.take(asked.size_bytes)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._hand.answered(asked.size_bytes)
+
+    def _authorise(self, path: str, asked: Asked) -> None:
+        """Note whether a token allows it.
+
+        Raises:
+            Problem: it takes one.
+        """
+        authorization = asked.headers.get(b"authorization", b"").decode("latin-1")
+        token = self._tokens.holder(authorization)
+        if path == "/metrics" and self._metrics_token is not None:
+            asked.trusted = hmac.compare_digest(authorization.encode(), f"Bearer {self._metrics_token}".encode())
+        needed = _needed(path, scoring=bool(asked.operation))
+        asked.trusted |= token is not None and not needed.isdisjoint(token.scopes)
+        if asked.trusted or path in _OPEN:
+            return
+        if token is None:
+            raise Problem(Kind.NO_TOKEN, "send Authorization: Bearer TOKEN; `baton api token` makes one")
+        scopes = " or ".join(sorted(needed))
+        raise Problem(Kind.WRONG_SCOPE, f"the token of {token.name} lacks the scope {scopes}", needed=sorted(needed))
+
+
+def refusal(problem: Problem, scope: Scope) -> Response:
+    """The answer that tells of a problem."""
+    asked: Asked = scope[ASKED]
+    asked.problem = problem.kind.code
+    body = problem.document(inference=scope["path"].startswith("/v2"))
+    return Response(body, problem.kind.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def too_large(limit: int) -> Problem:
+    """A body that is larger than one may be."""
+    sentence = f"the body is too large, BATON_API_REQUEST_BYTES allows {limit} bytes; send the records in several"
+    return Problem(Kind.TOO_LARGE, sentence, limit=limit)
+
+
+def _needed(path: str, *, scoring: bool) -> frozenset[Allowed]:
+    """The scopes any of which allows to ask for a path. Who may score may also look at what there is to score with."""
+    if scoring:
+        return frozenset({Allowed.SCORE})
+    if path == "/v2" or path.startswith(("/v2/", "/livez", "/readyz")):
+        return frozenset({Allowed.READ, Allowed.SCORE})
+    return frozenset({Allowed.READ})
+
+
+def _always(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """What every answer has: nobody keeps it, and it names the request as the request does."""
+    repeated = [(name, value) for name, value in headers.items() if name in _REPEATED]
+    return [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), *repeated]

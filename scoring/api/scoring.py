@@ -1,0 +1,173 @@
+"""The scoring thread: gathers tickets into micro-batches, scores them, and swaps to promoted bundles in between.
+
+It waits for nothing when there is a ticket: what comes while a micro-batch is scored is the next one. So batches are
+of one request when little comes, and grow with the load.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+import structlog
+
+from scoring.api.answers import results_of
+from scoring.api.metrics import QUEUE, ApiMetrics
+from scoring.api.problems import Kind, Problem
+from scoring.api.tickets import Outcome, Ticket, settle_all
+from scoring.contract.errors import ConfigurationError, Unavailable, sentence
+from scoring.lookups.port import LookupSource
+from scoring.worker.models import Active, Arrival, ModelTable, Pending
+
+IDLE_WAIT_S = 0.05
+STOP_PATIENCE_S = 10.0
+# How much of what the last micro-batch took goes into what one is expected to take.
+_RECENT = 0.1
+log = structlog.get_logger()
+
+
+class Scoring:
+    """Runs the scoring thread.
+
+    Args:
+        arrivals: bundles that are ready, refusals and retirements.
+        settled: told what became of each, once it counts here.
+        loop: where the outcomes are waited for.
+    """
+
+    def __init__(
+        self,
+        *,
+        arrivals: SimpleQueue[Arrival],
+        settled: Callable[[Pending], None],
+        lookups: LookupSource,
+        maximum_batch_records: int,
+        metrics: ApiMetrics,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._arrivals = arrivals
+        self._settled = settled
+        self._lookups = lookups
+        self._maximum_batch_records = maximum_batch_records
+        self._metrics = metrics
+        self._loop = loop
+        self._tickets: SimpleQueue[Ticket] = SimpleQueue()
+        self._first: Ticket | None = None  # taken, but for the batch before it was too much
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
+        self.models = ModelTable()
+        self._beat_s = time.monotonic()
+        self._batch_s = 0.0  # what a micro-batch took, of late, in seconds
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Score what is waiting, and end the thread."""
+        self._stopped.set()
+        self._thread.join(STOP_PATIENCE_S)
+
+    def silent_s(self) -> float:
+        """How long the thread has not come round, in seconds."""
+        return time.monotonic() - self._beat_s
+
+    def expected_s(self, records: int) -> float:
+        """How long records wait that come now, where so many are in hand: for the batch under way, and their own."""
+        return self._batch_s * (1.0 + records / self._maximum_batch_records)
+
+    def put(self, ticket: Ticket) -> None:
+        """Let a ticket be scored; how many there may be is its caller's business."""
+        self._tickets.put(ticket)
+
+    def _run(self) -> None:
+        while True:
+            self._beat_s = time.monotonic()
+            self._take_in()
+            tickets = self._gather()
+            if tickets:
+                self._score(tickets)
+            elif self._stopped.is_set():
+                return
+
+    def _take_in(self) -> None:
+        """Swap to the bundles that are ready."""
+        while not self._arrivals.empty():
+            arrival = self._arrivals.get()
+            if isinstance(arrival, Active):
+                arrival.scorer.lap = self._metrics.lap
+            self.models.apply(arrival)
+            for pending in self.models.pending:
+                self.models.settle(pending)
+                self._settled(pending)
+            self._metrics.swaps[arrival.model, type(arrival).__name__.lower()] += 1
+            log.info(
+                "version.taken_in",
+                model=arrival.model,
+                version=arrival.version,
+                sequence=arrival.sequence,
+                outcome=type(arrival).__name__.lower(),
+            )
+
+    def _gather(self) -> list[Ticket]:
+        """What waits, up to a micro-batch; a ticket is never taken apart."""
+        first, self._first = self._first or self._next(IDLE_WAIT_S), None
+        if first is None:
+            return []
+        tickets, records = [first], len(first.records)
+        while (ticket := self._next()) is not None:
+            records += len(ticket.records)
+            if records > self._maximum_batch_records:
+                self._first = ticket
+                break
+            tickets.append(ticket)
+        return tickets
+
+    def _next(self, wait_s: float = 0.0) -> Ticket | None:
+        try:
+            return self._tickets.get(timeout=wait_s) if wait_s else self._tickets.get_nowait()
+        except Empty:
+            return None
+
+    def _score(self, tickets: Sequence[Ticket]) -> None:
+        now_s = self._loop.time()
+        by_model: dict[str, list[Ticket]] = {}
+        for ticket in tickets:
+            if not ticket.over and ticket.deadline_s > now_s:  # the event loop tells those that are late
+                by_model.setdefault(ticket.model, []).append(ticket)
+                self._metrics.observe(QUEUE, now_s - ticket.sent_at_s)
+        for model, own in by_model.items():
+            settled = self._scored(model, own)
+            try:
+                self._loop.call_soon_threadsafe(settle_all, settled)
+            except RuntimeError:  # the event loop has ended
+                return
+
+    def _scored(self, model: str, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Outcome | Problem]]:
+        active = self.models.get(model)
+        if active is None:
+            return [(ticket, Problem(Kind.NOT_READY, f"{model} has just gone out of service")) for ticket in tickets]
+        wrong = [ticket for ticket in tickets if ticket.version not in {None, active.version}]
+        tickets = [ticket for ticket in tickets if ticket not in wrong]
+        not_live = Problem(Kind.NOT_LIVE, f"version {active.version} of {model} scores now")
+        outcomes = self._outcomes(active, tickets) if tickets else []
+        return [*((ticket, not_live) for ticket in wrong), *zip(tickets, outcomes, strict=True)]
+
+    def _outcomes(self, active: Active, tickets: Sequence[Ticket]) -> Sequence[Outcome | Problem]:
+        began_s = time.perf_counter()
+        records = [record for ticket in tickets for record in ticket.records]
+        self._metrics.begin()
+        try:
+            results = results_of(active, records, self._lookups)
+        except (Unavailable, ConfigurationError) as error:
+            log.warning("requests.unanswered", model=active.model, requests=len(tickets), error=sentence(error))
+            return [Problem(Kind.UNAVAILABLE, sentence(error))] * len(tickets)
+        took_s = time.perf_counter() - began_s
+        self._metrics.scored(active.model, results)
+        self._batch_s += _RECENT * (took_s - self._batch_s)
+        outcomes, start = [], 0
+        for ticket in tickets:
+            outcomes.append((active, results[start : start + len(ticket.records)]))
+            start += len(ticket.records)
+        return outcomes

@@ -1,0 +1,166 @@
+"""Finds the outcome of an input record in Kafka, without reading a topic from its beginning to its end.
+
+Predictions and dead letters stand in the partition of their inputs and in their order, so one is found by halving.
+Where a delivery of at least once has scored some records again, the order steps back, and goes on from there through
+all the records that follow: halving then finds one of the outcomes of a record.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from scoring.contract.acknowledgement import Position
+from scoring.contract.prediction import Prediction, decode_prediction
+from scoring.letters.letter import Letter, letter_of
+from scoring.reading import Reader, Stored
+
+_SCAN_OFFSETS = 200
+
+OriginOf = Callable[[Stored], Position | None]
+
+
+class Standing(StrEnum):
+    """Where a record stands that has no outcome in a topic: before its oldest, behind its newest, or between them."""
+
+    BEFORE = "before"
+    BETWEEN = "between"
+    BEHIND = "behind"
+
+
+class PredictionFinder(Protocol):
+    """Finds the prediction of an input record: in Kafka, or wherever they are kept."""
+
+    def prediction_of(self, place: Position) -> tuple[Position, Prediction] | None:
+        """The prediction and its own place; None where there is none."""
+        ...
+
+
+class Outcomes:
+    """The outcomes of one model's records, in Kafka. It finds predictions as a ``PredictionFinder`` does.
+
+    Args:
+        predictions, letters: of the model's two topics.
+    """
+
+    def __init__(self, predictions: Reader, letters: Reader) -> None:
+        self._predictions = predictions
+        self._letters = letters
+
+    def prediction_of(self, place: Position) -> tuple[Position, Prediction] | None:
+        """The prediction of the record at ``place`` of the input topic that there is now, and its own place."""
+        found = find(self._predictions, place, origin_of_prediction)
+        return None if found is None else self.prediction_in(found)
+
+    def letter_of(self, place: Position) -> Letter | None:
+        """The dead letter of the record at ``place``."""
+        found = find(self._letters, place, origin_of_letter)
+        return None if found is None else letter_of(found, self._letters.topic, self._letters.topic_id)
+
+    def prediction_at(self, partition: int, offset: int) -> tuple[Position, Prediction] | None:
+        """The prediction at a place of its own topic.
+
+        Raises:
+            msgspec.MsgspecError: what is there is no prediction.
+        """
+        found = self._predictions.at(partition, offset)
+        return None if found is None else self.prediction_in(found)
+
+    def letter_at(self, partition: int, offset: int) -> Letter | None:
+        """The dead letter at a place of its own topic.
+
+        Raises:
+            ValueError: what is there is none.
+        """
+        found = self._letters.at(partition, offset)
+        return None if found is None else letter_of(found, self._letters.topic, self._letters.topic_id)
+
+    def standing(self, place: Position) -> Standing:
+        """Where a record without an outcome stands among those that have one."""
+        found = {
+            standing_in(self._predictions, place, origin_of_prediction),
+            standing_in(self._letters, place, origin_of_letter),
+        }
+        for standing in (Standing.BETWEEN, Standing.BEHIND):
+            if standing in found:
+                return standing
+        return Standing.BEFORE
+
+    def prediction_in(self, stored: Stored) -> tuple[Position, Prediction]:
+        """The prediction in a record, and its place."""
+        place = Position(
+            topic=self._predictions.topic,
+            topic_id=self._predictions.topic_id,
+            partition=stored.partition,
+            offset=stored.offset,
+        )
+        return place, decode_prediction(stored.value or b"")
+
+
+def origin_of_prediction(stored: Stored) -> Position | None:
+    """The input that a prediction names; None where the record is no prediction."""
+    try:
+        return decode_prediction(stored.value or b"").input
+    except msgspec.MsgspecError:
+        return None
+
+
+def origin_of_letter(stored: Stored) -> Position | None:
+    """The input that a dead letter names; None where the record is no dead letter."""
+    try:
+        return letter_of(stored, "", "").told.origin
+    except ValueError:
+        return None
+
+
+def find(reader: Reader, wanted: Position, origin_of: OriginOf) -> Stored | None:
+    """The outcome of the record at ``wanted``, which is a place of the input topic that there is now."""
+    if wanted.partition >= reader.partitions:
+        return None
+    low, high = reader.bounds(wanted.partition)
+    while high - low > _SCAN_OFFSETS:
+        middle = (low + high) // 2
+        found = _first(reader, wanted.partition, middle, high, origin_of)
+        if found is None:
+            high = middle
+            continue
+        stored, origin = found
+        if origin == wanted:
+            return stored
+        if _is_before(origin, wanted):
+            low = stored.offset + 1
+        else:
+            high = middle
+    around = reader.stretch({wanted.partition: (low, high)})
+    return next((stored for stored in around if origin_of(stored) == wanted), None)
+
+
+def standing_in(reader: Reader, wanted: Position, origin_of: OriginOf) -> Standing | None:
+    """Where a record stands among the outcomes of its partition; None where there are none."""
+    if wanted.partition >= reader.partitions:
+        return None
+    low, high = reader.bounds(wanted.partition)
+    oldest = _first(reader, wanted.partition, low, high, origin_of)
+    if oldest is None:
+        return None
+    if not _is_before(oldest[1], wanted):
+        return Standing.BEFORE
+    newest = oldest[1]
+    for stored in reader.stretch({wanted.partition: (max(low, high - _SCAN_OFFSETS), high)}):
+        newest = origin_of(stored) or newest
+    return Standing.BEHIND if _is_before(newest, wanted) else Standing.BETWEEN
+
+
+def _first(reader: Reader, partition: int, start: int, end: int, origin_of: OriginOf) -> tuple[Stored, Position] | None:
+    """The first outcome of a stretch, with its origin; what is none is passed over."""
+    for stored in reader.stretch({partition: (start, end)}):
+        origin = origin_of(stored)
+        if origin is not None:
+            return stored, origin
+    return None
+
+
+def _is_before(origin: Position, wanted: Position) -> bool:
+    """Of a topic that was deleted and made again, every outcome of the earlier one comes first."""
+    return origin.topic_id != wanted.topic_id or origin.offset < wanted.offset

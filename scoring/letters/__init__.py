@@ -1,0 +1,1 @@
+"""Dead letters: found, shown, exported, and put back into their input topic."""

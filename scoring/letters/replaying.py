@@ -1,0 +1,182 @@
+"""Replay: dead letters are put back into their input topic, each at most once, whatever is killed or run twice."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from enum import StrEnum
+from itertools import islice
+
+import msgspec
+
+from scoring.contract.dead_letter import record_size_bytes
+from scoring.contract.replay import REPLAY_PREFIX, Note, Replayed, note_key
+from scoring.letters.letter import Letter
+from scoring.letters.originals import Gone, Original
+from scoring.letters.transactions import Prepared, Replayer
+
+# A record that was put back so often and failed again is not put back without being asked for by name.
+MAXIMUM_REPLAYS = 3
+BATCH_LETTERS = 500
+BATCH_BYTES = 32 * 2**20
+
+
+class Fate(StrEnum):
+    """What becomes of a dead letter. Only ``replay`` puts its record back."""
+
+    REPLAY = "replay"
+    ALREADY = "already-replayed"
+    TOO_OFTEN = "too-often"
+    GONE = "gone"
+    TOO_LARGE = "too-large"
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody asked for.
+
+    Attributes:
+        maximum_bytes: of a record in the input topic.
+        again: also records that were replayed ``MAXIMUM_REPLAYS`` times and failed again.
+        actor, why: who replays, and for what reason; on record in the notes.
+    """
+
+    model: str
+    input_topic: str
+    maximum_bytes: int
+    actor: str
+    why: str
+    again: bool = False
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter and what becomes of it; ``original`` is there where it is replayed."""
+
+    letter: Letter
+    fate: Fate
+    sentence: str
+    original: Original | None = None
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """How many dead letters had which fate, and which of them were not replayed, a few of each kind.
+
+    Attributes:
+        fates: by fate, by the reason of the dead letter.
+        examples: sentences on letters that are not replayed.
+    """
+
+    fates: Mapping[str, Mapping[str, int]]
+    examples: tuple[str, ...]
+
+    @property
+    def replayed(self) -> int:
+        """How many are put back."""
+        return sum(self.fates.get(Fate.REPLAY.value, {}).values())
+
+    @property
+    def left(self) -> int:
+        """How many stay dead letters although they were asked for, and were not put back before."""
+        done = {Fate.REPLAY.value, Fate.ALREADY.value}
+        return sum(sum(counts.values()) for fate, counts in self.fates.items() if fate not in done)
+
+
+class Tally:
+    """Counts fates."""
+
+    def __init__(self) -> None:
+        self._fates: dict[str, Counter[str]] = {}
+        self._examples: dict[Fate, list[str]] = {}
+
+    def add(self, judged: Judged) -> None:
+        """Count one."""
+        self._fates.setdefault(judged.fate.value, Counter())[judged.letter.told.reason.value] += 1
+        examples = self._examples.setdefault(judged.fate, [])
+        if judged.fate not in {Fate.REPLAY, Fate.ALREADY} and len(examples) < 3:
+            place = judged.letter.place
+            examples.append(f"{place.partition}:{place.offset}: {judged.sentence}")
+
+    def summary(self) -> Summary:
+        """What was counted."""
+        return Summary(fates=self._fates, examples=tuple(line for lines in self._examples.values() for line in lines))
+
+
+def judge(letter: Letter, order: Order, notes: set[bytes], original_of: Callable[[Letter], Original | Gone]) -> Judged:
+    """What becomes of a letter.
+
+    Args:
+        notes: the keys of the dead letters that were replayed before.
+    """
+    if note_key(order.model, letter.place) in notes:
+        return Judged(letter=letter, fate=Fate.ALREADY, sentence="it was replayed before")
+    original = original_of(letter)
+    if isinstance(original, Gone):
+        return Judged(letter=letter, fate=Fate.GONE, sentence=original.sentence)
+    if original.replays >= MAXIMUM_REPLAYS and not order.again:
+        sentence = f"its record was replayed {original.replays} times and failed each time; ask for it with --again"
+        return Judged(letter=letter, fate=Fate.TOO_OFTEN, sentence=sentence)
+    size_bytes = record_size_bytes(original.key, original.value, headers_for(letter, original))
+    if size_bytes > order.maximum_bytes:
+        sentence = f"with what says that it is a replay it may take {size_bytes} bytes, {order.input_topic} takes "
+        return Judged(letter=letter, fate=Fate.TOO_LARGE, sentence=f"{sentence}{order.maximum_bytes}")
+    return Judged(letter=letter, fate=Fate.REPLAY, sentence="it is put back", original=original)
+
+
+def headers_for(letter: Letter, original: Original) -> list[tuple[str, bytes | None]]:
+    """The record's own headers, and those that say which dead letter it was; of an earlier replay nothing is left."""
+    own = [(name, value) for name, value in original.headers if not name.startswith(REPLAY_PREFIX)]
+    return [*own, *Replayed(letter=letter.place, number=original.replays + 1).headers()]
+
+
+def prepare(judged: Judged, order: Order, at: datetime) -> Prepared:
+    """The record to put back, and its note. It goes to the partition that it came from."""
+    letter, original = judged.letter, judged.original
+    if original is None:
+        raise ValueError(f"{judged.fate.value}: nothing to put back")
+    note = Note(
+        model=order.model,
+        letter=letter.place,
+        origin=letter.told.origin,
+        reason=letter.told.reason,
+        number=original.replays + 1,
+        actor=order.actor,
+        why=order.why,
+        at=at,
+    )
+    headers = headers_for(letter, original)
+    return Prepared(order.input_topic, letter.told.origin.partition, original.key, original.value, headers, note)
+
+
+def replay(
+    judged: Iterator[Judged],
+    order: Order,
+    replayer: Replayer,
+    clock: Callable[[], datetime],
+    progress: Callable[[Summary], None],
+) -> Summary:
+    """Put back what is to be put back, batch by batch.
+
+    Args:
+        judged: by the notes that were read after ``replayer`` was entered, never before.
+        progress: told after each batch.
+
+    Raises:
+        BatonError: as ``Replayer.put_back``; batches before it are committed.
+    """
+    tally = Tally()
+    for batch in _batches(judged):
+        prepared = [prepare(each, order, clock()) for each in batch if each.fate is Fate.REPLAY]
+        if prepared:
+            replayer.put_back(prepared)
+        for each in batch:
+            tally.add(each)
+        progress(tally.summary())
+    return tally.summary()
+
+
+def _batches(judged: Iterator[Judged]) -> Iterator[list[Judged]]:
+    """Some letters at a time, and not too many bytes of them."""
+    while batch := list(islice(judged, 1)):
+        size_bytes = batch[0].letter.size_bytes
+        while len(batch) < BATCH_LETTERS and size_bytes < BATCH_BYTES and (more := next(judged, None)) is not None:
+            batch.append(more)
+            size_bytes += more.letter.size_bytes
+        yield batch

@@ -1,0 +1,1 @@
+"""What long-running processes of Baton's have in common: probes and metrics, signals, a watchdog, systemd, exits."""

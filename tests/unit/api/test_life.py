@@ -1,0 +1,82 @@
+"""Starting a process of the API: what is missing is told at once, and tokens are made by the command."""
+
+import json
+import socket
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from scoring import cli
+from scoring.api.life import ApiPost, check
+from scoring.api.openapi import document
+from scoring.api.server import listening
+from scoring.api.tokens import Scope, TokenFile, make_token, read_tokens
+from scoring.contract.errors import ConfigurationError
+from scoring.settings import Settings
+
+
+def run(*arguments: str, tokens: Path) -> Result:
+    return CliRunner().invoke(cli.group, ["api", *arguments], env={"BATON_API_TOKENS_FILE": str(tokens)})
+
+
+def test_everything_that_is_missing_is_told_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        check(Settings())
+    for name in ("MODELS", "KAFKA_BOOTSTRAP", "SIGNING_KEYS_FILE", "REGISTRY_URI", "CACHE_DIR", "API_TOKENS_FILE"):
+        assert f"BATON_{name}" in str(caught.value)
+
+
+def test_the_tokens_are_read_before_it_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        check(Settings(api_tokens_file=tmp_path / "none.json"))
+
+
+def test_a_certificate_takes_its_key_and_both_have_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="BATON_API_KEY is not set"):
+        Settings(api_certificate=tmp_path / "c.pem").need_certificate()
+    with pytest.raises(ConfigurationError, match="BATON_API_CERTIFICATE is not set"):
+        Settings(api_key=tmp_path / "k.pem").need_certificate()
+    with pytest.raises(ConfigurationError, match=r"BATON_API_CERTIFICATE: there is no file .*; BATON_API_KEY: there"):
+        Settings(api_key=tmp_path / "k.pem", api_certificate=tmp_path / "c.pem").need_certificate()
+    assert Settings().need_certificate() is None
+
+
+def test_processes_of_a_host_share_a_port_and_strangers_do_not() -> None:
+    with listening("127.0.0.1", 0) as first:
+        port = first.getsockname()[1]
+        listening("127.0.0.1", port).close()
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(("127.0.0.1", port))
+
+
+def test_a_post_carries_where_to_serve() -> None:
+    post = ApiPost(deployment="d", slot=1, models=("small",), supervisor=1, lifeline=3, address="127.0.0.1", port=9_580)
+    assert msgspec.json.decode(msgspec.json.encode(post), type=ApiPost) == post
+
+
+def test_the_command_makes_a_token_that_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.json"
+    made = run("token", "checkout", "--scope", "score", tokens=path)
+    assert made.exit_code == 0, made.output
+    holder = TokenFile(path).holder(f"Bearer {made.stdout.strip()}")
+    assert holder is not None
+    assert (holder.name, holder.scopes) == ("checkout", (Scope.SCORE,))
+    told = json.loads(run("token", "both", "--scope", "read", "--scope", "score", "--json", tokens=path).stdout)
+    assert TokenFile(path).holder(f"Bearer {told['token']}") == read_tokens(path)[1]
+
+
+@pytest.mark.parametrize("arguments", [["checkout"], ["checkout", "--scope", "all"], []])
+def test_a_token_needs_a_name_and_a_scope(tmp_path: Path, arguments: list[str]) -> None:
+    assert run("token", *arguments, tokens=tmp_path / "tokens.json").exit_code == 2
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    make_token(tmp_path / "tokens.json", "checkout", [Scope.READ])
+    found = run("token", "checkout", "--scope", "read", tokens=tmp_path / "tokens.json")
+    assert isinstance(found.exception, ConfigurationError)
+
+
+def test_the_command_writes_the_description(tmp_path: Path) -> None:
+    assert json.loads(run("openapi", tokens=tmp_path).stdout) == json.loads(json.dumps(document()))

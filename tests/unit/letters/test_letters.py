@@ -1,0 +1,208 @@
+"""Dead letters: read back as they were, exported without a loss, and judged before a replay."""
+
+import json
+from datetime import UTC, datetime
+from itertools import count
+
+import msgspec
+import pytest
+
+from scoring.contract.acknowledgement import Position
+from scoring.contract.dead_letter import PREFIX, REFERENCE_HEADER, DeadLetter, Reason, own_headers, refer
+from scoring.contract.replay import Note, Replayed, note_key
+from scoring.kafka import RecordHeaders
+from scoring.letters.exporting import export
+from scoring.letters.letter import Letter, letter_of
+from scoring.letters.originals import Gone, Original
+from scoring.letters.replaying import Fate, Judged, Order, Tally, headers_for, judge, prepare, replay
+from scoring.letters.text import Text, as_text
+from scoring.letters.transactions import Prepared
+from scoring.reading import Stored
+
+MOMENT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+ORIGIN = Position(topic="small.input", topic_id="in", partition=2, offset=17)
+TOLD = DeadLetter(
+    reason=Reason.WRONG_TYPE, detail="x", origin=ORIGIN, at=MOMENT, model="small", version="2", sequence=2
+)
+ORDER = Order(model="small", input_topic="small.input", maximum_bytes=1_048_576, actor="ada", why="mended")
+
+
+def stored(
+    value: bytes | None = b"v", own: RecordHeaders | None = None, *, offset: int = 5, key: bytes | None = b"k"
+) -> Stored:
+    return Stored(2, offset, 0, key, value, [*(own or []), *TOLD.headers()])
+
+
+def letter(own: RecordHeaders | None = None, *, offset: int = 5, value: bytes | None = b"v") -> Letter:
+    return letter_of(stored(value, own, offset=offset), "small.dead-letters", "dl")
+
+
+def original_of(found: Letter) -> Original:
+    return Original(key=found.key, value=found.value, headers=found.headers, replays=found.replays)
+
+
+# --- what stands there --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        [],
+        [("h", b"1"), ("h", b"2"), ("null", None)],
+        [(PREFIX + "reason", b"mine"), (REFERENCE_HEADER, b"1")],
+        [*TOLD.headers(), ("h", b"1")],
+    ],
+)
+def test_the_records_own_headers_come_back_whatever_they_are_called(own: RecordHeaders) -> None:
+    found = letter(own)
+    assert (found.key, found.value, found.headers) == (b"k", b"v", own)
+    assert found.told == TOLD
+    assert found.reference is None
+
+
+def test_null_and_empty_are_not_the_same() -> None:
+    assert letter_of(stored(None, key=None), "t", "i").value is None
+    assert letter_of(stored(b"", key=b""), "t", "i").value == b""
+
+
+def test_a_letter_by_reference_has_nothing_of_the_record() -> None:
+    headers: RecordHeaders = [*TOLD.headers(), (REFERENCE_HEADER, b"1")]
+    found = letter_of(Stored(2, 5, 0, None, refer(ORIGIN, b"large"), headers), "small.dead-letters", "dl")
+    assert found.reference is not None
+    assert (found.value, found.headers, found.size_bytes) == (None, [], 5)
+
+
+@pytest.mark.parametrize("headers", [[], [("h", b"1")], TOLD.headers()[:-1], [*TOLD.headers(), ("h", b"1")]])
+def test_what_is_no_dead_letter_is_told(headers: RecordHeaders) -> None:
+    with pytest.raises(ValueError, match="not a dead letter"):
+        own_headers(headers)
+
+
+@pytest.mark.parametrize("topic_id", ["dl", "N4w/Iqx2R/+w=="])
+def test_a_replayed_record_says_which_dead_letter_it_was(topic_id: str) -> None:
+    place = Position(topic="small.dead-letters", topic_id=topic_id, partition=2, offset=5)
+    headers = Replayed(letter=place, number=2).headers()
+    assert Replayed.from_headers([("h", b"1"), *headers]) == Replayed(letter=place, number=2)
+    for wrong in ([], [("baton-replay-of", b"x")], [("baton-replay-of", b"a/b/c/d"), ("baton-replay-number", b"1")]):
+        assert Replayed.from_headers(wrong) is None
+
+
+# --- export -------------------------------------------------------------------------------------------------------
+
+
+def test_an_export_loses_nothing() -> None:
+    own: RecordHeaders = [("a", b"\xff\x00"), ("b", None), ("c", "ä".encode())]
+    written: list[bytes] = []
+    done = export([letter(own, value=b"\xfe"), letter(value=None)], original_of, written.append)
+    assert (done.letters, done.without_record) == (2, 0)
+    first, second = (json.loads(line) for line in written)
+    assert all(line.endswith(b"\n") for line in written)
+    record = first["record"]
+    assert msgspec.convert(record["value"], Text).content() == b"\xfe"
+    values = [header["value"] and msgspec.convert(header["value"], Text).content() for header in record["headers"]]
+    assert values == [b"\xff\x00", None, "ä".encode()]
+    assert second["record"]["value"] is None
+    assert first["origin"]["offset"] == 17
+
+
+def test_an_export_says_where_a_record_is_gone() -> None:
+    written: list[bytes] = []
+    done = export([letter()], lambda _: Gone("it went"), written.append)
+    assert (done.letters, done.without_record) == (1, 1)
+    assert json.loads(written[0])["gone"] == "it went"
+
+
+@pytest.mark.parametrize("content", [b"", b"text", "ä\u2028".encode(), b"\xff\xfe", b"base64:", b"\x00"])
+def test_bytes_as_text_are_the_same_bytes_again(content: bytes) -> None:
+    found = as_text(content)
+    assert found is not None
+    assert found.content() == content
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Text).content() == content
+
+
+# --- replay -------------------------------------------------------------------------------------------------------
+
+
+def test_a_letter_that_is_noted_is_not_put_back_again() -> None:
+    found = letter()
+    assert judge(found, ORDER, set(), original_of).fate is Fate.REPLAY
+    assert judge(found, ORDER, {note_key("small", found.place)}, original_of).fate is Fate.ALREADY
+
+
+def test_what_cannot_be_put_back_is_told() -> None:
+    assert judge(letter(), ORDER, set(), lambda _: Gone("it went")).fate is Fate.GONE
+    small = msgspec.structs.replace(ORDER, maximum_bytes=200)
+    judged = judge(letter(value=b"v" * 100), small, set(), original_of)
+    assert judged.fate is Fate.TOO_LARGE
+    assert "small.input takes 200" in judged.sentence
+
+
+def test_a_record_that_failed_after_three_replays_is_only_put_back_when_asked_for() -> None:
+    place = Position(topic="small.dead-letters", topic_id="dl", partition=2, offset=1)
+    for number, fate in ((1, Fate.REPLAY), (2, Fate.REPLAY), (3, Fate.TOO_OFTEN), (9, Fate.TOO_OFTEN)):
+        found = letter([("h", b"1"), *Replayed(letter=place, number=number).headers()])
+        assert judge(found, ORDER, set(), original_of).fate is fate
+    found = letter(Replayed(letter=place, number=3).headers())  # type: ignore[arg-type]
+    again = msgspec.structs.replace(ORDER, again=True)
+    assert judge(found, again, set(), original_of).fate is Fate.REPLAY
+
+
+def test_the_record_goes_back_as_it_was_with_two_headers_more_and_of_earlier_replays_none() -> None:
+    place = Position(topic="small.dead-letters", topic_id="dl", partition=2, offset=1)
+    own: RecordHeaders = [("h", b"1"), ("null", None)]
+    found = letter([*own, *Replayed(letter=place, number=1).headers()])
+    judged = judge(found, ORDER, set(), original_of)
+    prepared = prepare(judged, ORDER, MOMENT)
+    assert (prepared.topic, prepared.partition, prepared.key, prepared.value) == ("small.input", 2, b"k", b"v")
+    assert prepared.headers == [*own, *Replayed(letter=found.place, number=2).headers()]
+    assert prepared.note == Note(
+        model="small",
+        letter=found.place,
+        origin=ORIGIN,
+        reason=Reason.WRONG_TYPE,
+        number=2,
+        actor="ada",
+        why="mended",
+        at=MOMENT,
+    )
+    assert headers_for(found, original_of(found)) == prepared.headers
+
+
+class Recorder:
+    """Takes batches in place of a broker."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Prepared]] = []
+
+    def put_back(self, batch: list[Prepared]) -> None:
+        self.batches.append(list(batch))
+
+
+def test_letters_go_back_in_batches_and_are_counted_by_what_became_of_them() -> None:
+    letters = [letter(offset=offset) for offset in range(1_203)]
+    notes = {note_key("small", letters[7].place)}
+    recorder, told = Recorder(), list[int]()
+    judged = (judge(each, ORDER, notes, original_of) for each in letters)
+    done = replay(judged, ORDER, recorder, lambda: MOMENT, lambda s: told.append(s.replayed))  # type: ignore[arg-type]
+    assert [len(batch) for batch in recorder.batches] == [499, 500, 203]
+    assert told == [499, 999, 1_202]
+    assert (done.replayed, done.left) == (1_202, 0)
+    assert done.fates == {"replay": {"wrong-type": 1_202}, "already-replayed": {"wrong-type": 1}}
+
+
+def test_a_batch_has_not_too_many_bytes() -> None:
+    recorder, large = Recorder(), b"v" * 2**20
+    sizes = count()
+    judged = (judge(letter(offset=next(sizes), value=large[:-9000]), ORDER, set(), original_of) for _ in range(40))
+    done = replay(judged, ORDER, recorder, lambda: MOMENT, lambda _: None)  # type: ignore[arg-type]
+    assert done.replayed == 40
+    assert len(recorder.batches) == 2
+
+
+def test_a_few_examples_of_what_is_left_are_told() -> None:
+    tally = Tally()
+    for offset in range(10):
+        tally.add(Judged(letter=letter(offset=offset), fate=Fate.GONE, sentence="it went"))
+    found = tally.summary()
+    assert (found.replayed, found.left) == (0, 10)
+    assert found.examples == ("2:0: it went", "2:1: it went", "2:2: it went")
