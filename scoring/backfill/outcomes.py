@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from scoring.backfill.plan import Chunk
-from scoring.backfill.scoring import Scored
 from scoring.contract.digest import digest_of
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import BatonError
@@ -17,6 +16,7 @@ from scoring.contract.features import FeatureSchema, FieldType, FrozenLookup
 from scoring.contract.message import key_text
 from scoring.scorer.scorer import Scorer
 from scoring.worker import json_columns
+from scoring.worker.scoring_step import Scored
 from scoring.worker.weave import Pattern
 
 COLUMNS = (
@@ -77,13 +77,13 @@ def outcomes(
     told = np.zeros(count, dtype=np.int64)
     failures = 0
     for part in parts:
-        if part.decoded.rows:  # else nothing was looked up either
+        if part.rows:
             _put_scores(rows, scorer, part)
-        told[part.decoded.rows] += 1
-        for failure in part.decoded.failures:
+        told[part.rows] += 1
+        for failure in part.failures:
             rows["reason"][failure.index], rows["detail"][failure.index] = failure.reason.value, failure.detail
             told[failure.index] += 1
-        failures += len(part.decoded.failures)
+        failures += len(part.failures)
     if not (told == 1).all():
         raise RowsLost(f"chunk {chunk.number}: of {count} records {int((told != 1).sum())} have no outcome, or two")
     return Outcomes(chunk, rows, count, failures, _digest(chunk, rows))
@@ -134,11 +134,10 @@ def _digest(chunk: Chunk, rows: dict[str, list[Any]]) -> str:
 
 
 def _put_scores(rows: dict[str, list[Any]], scorer: Scorer, part: Scored) -> None:
-    places, columns = part.decoded.rows, part.decoded.columns
+    places, columns = part.rows, part.columns
     _put(rows["score"], places, _chosen(scorer, part))
-    decisions = scorer.decide(part.scores)
-    if decisions is not None:
-        _put(rows["decision"], places, decisions.tolist())
+    if part.decided is not None:
+        _put(rows["decision"], places, part.decided)
     classes = scorer.manifest.output.classes
     if classes:
         _put(rows["label"], places, [classes[place] for place in part.scores.argmax(axis=1).tolist()])
