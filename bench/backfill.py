@@ -1,8 +1,9 @@
 """Scoring the past: records/s of a backfill beside what one would write without it, from and to Parquet files.
 
 All read one file of flights (23 features, as everywhere in ``bench``), score each record with the same trees, and write
-one row for each into another file. Not counted: loading the model, and starting Python and its libraries, but for the
-second process of a backfill, which is started within the measured time.
+one row for each into another file. Not counted in records/s: loading the model, and starting Python and its libraries,
+but for the second process of a backfill, which is started within the measured time. Processor time counts all of the
+processes, what MLflow and a backfill load of the model included.
 
 * ``baton``, and ``baton-2`` on two processes: chunks of 28 days, each a durable file, with lineage and reasons
 * ``baton-table``, ``baton-table-2``: the same into a table of SQLite
@@ -15,6 +16,7 @@ second process of a backfill, which is started within the measured time.
 """
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -151,11 +153,20 @@ def work(name: str, seed: int, years: int) -> Line:
     folder = Path(tempfile.mkdtemp(prefix="baton-bench-backfill-"))
     try:
         records = write_source(flights, folder / "source.parquet", years)
+        before_s = _processor_s()
         seconds = CONTESTANTS[name](flights, folder, years)
+        processor_us = 1e6 * (_processor_s() - before_s) / records
         checked = check(flights, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return {"contestant": name, "records": records, "records_per_s": records / seconds, "scores_checked": checked}
+    rates = {"records_per_s": records / seconds, "processor_us_per_record": processor_us}
+    return {"contestant": name, "records": records, **rates, "scores_checked": checked}
+
+
+def _processor_s() -> float:
+    """Processor time of this process and of those that it started, which have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def measure(name: str, seed: int, years: int) -> Line:
@@ -168,10 +179,14 @@ def measure(name: str, seed: int, years: int) -> Line:
 
 def summary(lines: list[Line]) -> str:
     """The medians, and how they compare."""
-    rates = medians(lines, "contestant", "records_per_s")
+    rates, processor = (medians(lines, "contestant", value) for value in ("records_per_s", "processor_us_per_record"))
     base = rates.get("pyfunc-loop", np.nan)
-    rows = [(name, f"{rate:,.0f}", f"{rate / base:.2f}") for name, rate in rates.items()]
-    return table(("contestant", "records/s", "of pyfunc-loop"), rows)
+    rows = [
+        (name, f"{rates[name]:,.0f}", f"{rates[name] / base:.2f}", f"{processor[name]:.1f}")
+        for name in CONTESTANTS
+        if name in rates
+    ]
+    return table(("contestant", "records/s", "of pyfunc-loop", "processor µs/record"), rows)
 
 
 def _turns(names: list[str], rounds: int, seed: int) -> Iterator[tuple[int, str]]:
