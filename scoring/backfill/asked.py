@@ -14,8 +14,6 @@ from scoring.contract.digest import digest_of
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.notice import MODEL_NAME, ModelName
 
-A_DAY_S = 86_400
-SHORTEST_CHUNK_S = 1
 NAME = r"[a-z0-9][a-z0-9_]{0,30}"
 _DERIVED_CHARACTERS = 12
 
@@ -34,7 +32,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         start, end: event times ``[start, end)``, in UTC.
         version: None takes the one that was champion at each record's event time.
         allow_lookahead: also score with a version that saw the period, and mark the rows.
-        chunk_s: length of a chunk, in seconds; chunks begin at its multiples since 1970.
+        chunk_s: length of a chunk, in seconds; None: as the number of records suggests.
     """
 
     model: ModelName
@@ -43,7 +41,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     origin: Origin = Origin.SOURCES
     allow_lookahead: bool = False
-    chunk_s: int = A_DAY_S
+    chunk_s: int | None = None
 
     @property
     def period(self) -> str:
@@ -73,8 +71,8 @@ def _mistakes(asked: Asked) -> Iterator[str]:
         yield f"{asked.model!r} cannot be a model's name"
     if not asked.start < asked.end:
         yield f"the period {asked.period} is empty; its end must lie after its start"
-    if asked.chunk_s < SHORTEST_CHUNK_S:
-        yield f"a chunk of {asked.chunk_s} s is too short; the least is {SHORTEST_CHUNK_S} s"
+    if asked.chunk_s is not None and asked.chunk_s < 1:
+        yield f"a chunk of {asked.chunk_s} s is too short; the least is one second"
 
 
 def name_of(asked: Asked, given: str | None) -> str:

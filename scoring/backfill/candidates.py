@@ -82,7 +82,7 @@ def _odd_texts(schema: FeatureSchema, fields: Columns, count: int) -> Iterator[M
     for field in schema.fields:
         if field.type is not FieldType.STRING:
             continue
-        texts = ["" if text is None else str(text) for text in fields[field.name]]
+        texts: list[str] = [text or "" for text in fields[field.name]]
         lengths = np.fromiter(map(len, texts), np.int64, count)
         sizes += lengths * _CHARACTER_BYTES
         if rules.maximum_text_characters is not None:

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 
 from scoring.backfill.plan import Chunk
-from scoring.backfill.scoring import Scored
 from scoring.contract.digest import digest_of
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import BatonError
@@ -17,6 +16,7 @@ from scoring.contract.features import FeatureSchema, FieldType, FrozenLookup
 from scoring.contract.message import key_text
 from scoring.scorer.scorer import Scorer
 from scoring.worker import json_columns
+from scoring.worker.scoring_step import Scored
 from scoring.worker.weave import Pattern
 
 COLUMNS = (
@@ -77,13 +77,13 @@ def outcomes(
     told = np.zeros(count, dtype=np.int64)
     failures = 0
     for part in parts:
-        if part.decoded.rows:  # else nothing was looked up either
+        if part.rows:
             _put_scores(rows, scorer, part)
-        told[part.decoded.rows] += 1
-        for failure in part.decoded.failures:
+        told[part.rows] += 1
+        for failure in part.failures:
             rows["reason"][failure.index], rows["detail"][failure.index] = failure.reason.value, failure.detail
             told[failure.index] += 1
-        failures += len(part.decoded.failures)
+        failures += len(part.failures)
     if not (told == 1).all():
         raise RowsLost(f"chunk {chunk.number}: of {count} records {int((told != 1).sum())} have no outcome, or two")
     return Outcomes(chunk, rows, count, failures, _digest(chunk, rows))
@@ -93,8 +93,16 @@ def known_of(schema: FeatureSchema, columns: Columns) -> dict[str, Values]:
     """The keys as text and the event times of records."""
     kind = {field.name: field.type for field in schema.fields}[schema.key]
     keys = columns[schema.key]
-    texts = keys if kind is FieldType.STRING else [_key_text(kind, key) for key in np.asarray(keys).tolist()]
-    return {"record_key": [storable(text) for text in texts], "event_time": columns[schema.event_time]}
+    texts = [_key_text(kind, key) for key in keys.tolist()] if isinstance(keys, np.ndarray) else keys
+    return {"record_key": _storable(texts), "event_time": columns[schema.event_time]}
+
+
+def _storable(keys: Sequence[str | None]) -> list[str | None]:
+    """All are looked at as one, which is quick; nearly always nothing is wrong with any."""
+    whole = "\n".join(key for key in keys if key)
+    if "\0" not in whole and _BASE64 not in whole and _is_unicode(whole):
+        return [*keys]
+    return [storable(key) for key in keys]
 
 
 def storable(key: str | None) -> str | None:
@@ -110,7 +118,11 @@ def as_base64(key: bytes) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _key_text(kind: FieldType, key: float) -> str | None:
@@ -122,11 +134,10 @@ def _digest(chunk: Chunk, rows: dict[str, list[Any]]) -> str:
 
 
 def _put_scores(rows: dict[str, list[Any]], scorer: Scorer, part: Scored) -> None:
-    places, columns = part.decoded.rows, part.decoded.columns
+    places, columns = part.rows, part.columns
     _put(rows["score"], places, _chosen(scorer, part))
-    decisions = scorer.decide(part.scores)
-    if decisions is not None:
-        _put(rows["decision"], places, decisions.tolist())
+    if part.decided is not None:
+        _put(rows["decision"], places, part.decided)
     classes = scorer.manifest.output.classes
     if classes:
         _put(rows["label"], places, [classes[place] for place in part.scores.argmax(axis=1).tolist()])

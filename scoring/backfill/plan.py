@@ -10,6 +10,19 @@ from scoring.backfill.lookahead import Span
 from scoring.contract.clock import EPOCH, from_epoch_s
 from scoring.contract.decoding import decodable
 
+A_DAY_S = 86_400
+LENGTHS_S = (28 * A_DAY_S, 7 * A_DAY_S, A_DAY_S, 21_600, 3_600, 600, 60, 1)
+"""Of chunks whose length nobody states, longest first."""
+FITTING_RECORDS = 20_000
+"""Of such a chunk, on average at the most: many enough that a chunk costs little, few enough for several processes."""
+
+
+def fitting_s(records: int | None, period_s: float) -> int:
+    """The length of a chunk, in seconds; a day where nobody knows how many records there are."""
+    if records is None:
+        return A_DAY_S
+    return next((s for s in LENGTHS_S if records * min(s / period_s, 1.0) <= FITTING_RECORDS), LENGTHS_S[-1])
+
 
 class Offsets(msgspec.Struct, frozen=True, kw_only=True):
     """Offsets ``[first, end)`` of a partition."""
@@ -41,11 +54,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         spans: in the order of time.
+        chunk_s: length of a chunk, in seconds; chunks begin at its multiples since 1970.
         topic_id: of the input topic, where the records come from that; with the offsets that it had then.
     """
 
     asked: Asked
     spans: tuple[Span, ...]
+    chunk_s: int = A_DAY_S
     topic_id: str | None = None
     offsets: tuple[Offsets, ...] = ()
 
@@ -56,7 +71,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def chunks(self) -> list[Chunk]:
         """The chunks in their order: each is of one span, and none depends on who scores it."""
-        parts = _of_topic(self) if self.topic_id is not None else _of_time(self.spans, self.asked.chunk_s)
+        parts = _of_topic(self) if self.topic_id is not None else _of_time(self.spans, self.chunk_s)
         return [msgspec.structs.replace(chunk, number=number) for number, chunk in enumerate(parts)]
 
     def encode(self) -> str:

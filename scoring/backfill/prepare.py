@@ -10,7 +10,8 @@ import msgspec
 from scoring.backfill import lookahead
 from scoring.backfill.asked import Asked, Origin, refused
 from scoring.backfill.bundles import Bring, Fetched, bring_by_process, fetch
-from scoring.backfill.plan import Plan
+from scoring.backfill.lookahead import Span
+from scoring.backfill.plan import Plan, fitting_s
 from scoring.backfill.reigns import Reign, named, reigns
 from scoring.backfill.topic import TopicRecords
 from scoring.contract.errors import ConfigurationError
@@ -28,12 +29,14 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         bundles: by version.
         connections: the URLs that are needed, by name.
+        records: about how many there are; None where only reading tells.
         topic: the input topic, where the records come from that; with the options that reach it.
     """
 
     plan: Plan
     bundles: Mapping[str, Fetched]
     connections: Mapping[str, str]
+    records: int | None = None
     topic: str = ""
     kafka: Mapping[str, Any] = {}
 
@@ -57,37 +60,32 @@ def prepare(asked: Asked, settings: Settings, folder: Path, bring: Bring | None 
         reasons += lookahead.reasons(spans, snapshots)
     if reasons:
         raise refused(asked, reasons)
-    manifests = [bundle.manifest for bundle in bundles.values()]
-    plan = Plan(asked=asked, spans=tuple(spans))
+    manifests = {version: bundle.manifest for version, bundle in bundles.items()}
+    plan, connections = Plan(asked=asked, spans=tuple(spans)), _connections(asked, manifests.values(), settings)
     if asked.origin is Origin.SOURCES:
-        return Prepared(plan=plan, bundles=bundles, connections=_connections(asked, manifests, settings))
-    kafka, topic = settings.need_kafka(), _topic_of(asked, manifests)
-    connections = _connections(asked, manifests, settings)
-    with closing(TopicRecords(kafka, topic)) as records:
-        plan = msgspec.structs.replace(plan, topic_id=records.identity(), offsets=tuple(records.parts()))
+        records = _count(spans, manifests, connections)
+        chunk_s = asked.chunk_s or fitting_s(records, (asked.end - asked.start).total_seconds())
+        plan = msgspec.structs.replace(plan, chunk_s=chunk_s)
+        return Prepared(plan=plan, bundles=bundles, connections=connections, records=records)
+    kafka, topic = settings.need_kafka(), _topic_of(asked, manifests.values())
+    with closing(TopicRecords(kafka, topic)) as reader:
+        plan = msgspec.structs.replace(plan, topic_id=reader.identity(), offsets=tuple(reader.parts()))
     return Prepared(plan=plan, bundles=bundles, connections=connections, topic=topic, kafka=kafka)
 
 
-def count(prepared: Prepared) -> int | None:
-    """How many records the sources have for it; None where only reading tells.
-
-    Raises:
-        Unavailable, ConfigurationError: a source cannot be read.
-    """
-    if prepared.plan.topic_id is not None:
-        return None
+def _count(spans: Iterable[Span], manifests: Mapping[str, Manifest], connections: Mapping[str, str]) -> int | None:
+    """About how many records the sources have; None where only reading tells."""
     rows = 0
-    with Sources(prepared.connections.__getitem__) as sources:
-        for span in prepared.plan.spans:
-            manifest = prepared.bundles[span.version].manifest
+    with Sources(connections.__getitem__) as sources:
+        for span in spans:
+            manifest = manifests[span.version]
             kinds = {field.name: field.type for field in manifest.schema.fields}
             pulls = plan_pulls(manifest.sources, kinds, manifest.schema.event_time, span.start, span.end)
             for source, pull in zip(manifest.sources, pulls, strict=True):
-                if source.join is None:
-                    found = sources.count(pull)
-                    if found is None:
-                        return None
-                    rows += found
+                found = sources.count(pull) if source.join is None else 0
+                if found is None:
+                    return None
+                rows += found
     return rows
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from scoring.backfill.refusals import BackfillRefused
 from scoring.contract.clock import rfc3339
@@ -69,15 +70,20 @@ def in_order(columns: Columns, kinds: Mapping[str, FieldType], first: tuple[str,
     apart = zeros_apart({name: columns[name] for name in sorted(columns)})
     names = [*dict.fromkeys((*first, *apart))]
     table = pa.table({str(place): _sortable(apart[name], kinds[name]) for place, name in enumerate(names)})
-    order = pa.compute.sort_indices(table, [(str(place), "ascending") for place in range(len(names))])
-    places = order.to_numpy()
+    places = pc.sort_indices(table, [(str(place), "ascending") for place in range(len(names))]).to_numpy()
+    if np.array_equal(places, np.arange(len(places))):  # as most sources give them
+        return apart
     return {name: _taken(column, places) for name, column in apart.items()}
 
 
 def _sortable(column: Column, kind: FieldType) -> Any:
-    if kind is FieldType.STRING:
-        return pa.array([None if text is None else text.encode("utf-8", "surrogatepass") for text in column])
-    return pa.array(np.asarray(column, dtype=np.float64))
+    if kind is not FieldType.STRING:
+        return pa.array(np.asarray(column, dtype=np.float64))
+    try:
+        return pa.array(column, pa.binary())
+    except UnicodeEncodeError:  # half of a surrogate pair
+        texts = [None if text is None else text.encode("utf-8", "surrogatepass") for text in column]
+        return pa.array(texts, pa.binary())
 
 
 def _taken(column: Column, places: Any) -> Column:

@@ -2,87 +2,59 @@
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
 import numpy as np
 
 from scoring.contract.dead_letter import Reason
-from scoring.contract.encoder import Column, Floats
-from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.lookups.port import LookupSource
 from scoring.scorer.decode import Decoded, Failure
 from scoring.scorer.scorer import Scorer, finite
-from scoring.worker.screening import answered
+from scoring.worker import scoring_step
+from scoring.worker.halving import halved
+from scoring.worker.scoring_step import Scored
 
 BATCH_RECORDS = 4_096
 """Scored at once: as many as a worker's largest micro-batch, whatever the chunk holds."""
 
 
-class Scored(msgspec.Struct, frozen=True):
-    """Some records that were scored, and those that could not be.
-
-    Attributes:
-        decoded: the scored ones with their fields and looked-up values, and the failures.
-        scores: of shape (rows,), or of several classes (rows, classes).
-    """
-
-    decoded: Decoded
-    scores: Floats
-
-
 def scored(scorer: Scorer, lookups: LookupSource, decoded: Decoded) -> Iterator[Scored]:
-    """The outcomes of records, batch by batch; a record that the model fails on fails alone.
+    """The outcomes of records, batch by batch, of each either a score or a failure; one fails alone.
 
     Raises:
         Unavailable, ConfigurationError: a lookup cannot be answered now.
     """
-    failures = decoded.failures
-    for start in range(0, len(decoded.rows), BATCH_RECORDS):
-        places = range(start, min(start + BATCH_RECORDS, len(decoded.rows)))
-        yield from _scored(scorer, lookups, _part(decoded, places, failures))
-        failures = []
-    if failures:
-        yield Scored(_part(decoded, range(0), failures), _none(scorer))
+
+    def score(places: Sequence[int]) -> list[Scored]:
+        return [_numbers_only(scoring_step.scored(scorer, _part(decoded, places), lookups))]
+
+    def condemned(place: int, detail: str) -> Scored:
+        return _failed([Failure(decoded.rows[place], Reason.UNSCORABLE, detail)])
+
+    if decoded.failures:
+        yield _failed(decoded.failures)
+    for first in range(0, len(decoded.rows), BATCH_RECORDS):
+        places = range(first, min(first + BATCH_RECORDS, len(decoded.rows)))
+        yield from halved(places, score, condemned, model=scorer.manifest.model)
 
 
-def _scored(scorer: Scorer, lookups: LookupSource, decoded: Decoded) -> Iterator[Scored]:
-    try:
-        yield _batch(scorer, lookups, decoded)
-    except (Unavailable, ConfigurationError):  # not the records' fault
-        raise
-    except (MemoryError, OSError) as error:  # nor is this host's distress
-        raise Unavailable(f"{type(error).__name__}: {error}") from error
-    except Exception as error:  # whatever a record makes the model or a library raise condemns that record only
-        count = len(decoded.rows)
-        if count > 1:
-            yield from _scored(scorer, lookups, _part(decoded, range(count // 2), decoded.failures))
-            yield from _scored(scorer, lookups, _part(decoded, range(count // 2, count), []))
-        else:
-            fault = Reason.UNSCORABLE, f"the model failed on it: {type(error).__name__}"
-            yield Scored(decoded.without(dict.fromkeys(range(count), fault)), _none(scorer))
+def _part(decoded: Decoded, places: Sequence[int]) -> Decoded:
+    here = slice(places[0], places[-1] + 1)
+    return Decoded({name: column[here] for name, column in decoded.columns.items()}, decoded.rows[here], [])
 
 
-def _batch(scorer: Scorer, lookups: LookupSource, decoded: Decoded) -> Scored:
-    schema, count = scorer.schema, len(decoded.rows)
-    fields = decoded.columns
-    looked_up = {**lookups.resolve(schema, fields, count), **scorer.frozen(fields, count)}
-    found = answered(decoded, looked_up, schema)
-    scores = scorer.score(found.columns, len(found.rows))
-    there = finite(scores)
-    fault = Reason.UNSCORABLE, "its score is not a finite number"
-    return Scored(found.without(dict.fromkeys(np.flatnonzero(~there).tolist(), fault)), scores[there])
+def _numbers_only(found: Scored) -> Scored:
+    """Without the rows whose score is not a number: those are among the failures too."""
+    there = finite(found.scores)
+    if there.all():
+        return found
+    places = np.flatnonzero(there)
+    columns = {
+        name: column[places] if isinstance(column, np.ndarray) else [column[place] for place in places.tolist()]
+        for name, column in found.columns.items()
+    }
+    decided = None if found.decided is None else [found.decided[place] for place in places.tolist()]
+    rows = [found.rows[place] for place in places.tolist()]
+    return Scored(columns, rows, found.scores[there], decided, found.failures)
 
 
-def _part(decoded: Decoded, places: Sequence[int], failures: list[Failure]) -> Decoded:
-    columns = {name: _taken(column, places) for name, column in decoded.columns.items()}
-    return Decoded(columns, [decoded.rows[place] for place in places], failures)
-
-
-def _taken(column: Column, places: Sequence[int]) -> Column:
-    if isinstance(column, np.ndarray):
-        return column[np.fromiter(places, np.intp, len(places))]
-    return [column[place] for place in places]
-
-
-def _none(scorer: Scorer) -> Floats:
-    classes = scorer.manifest.output.classes
-    return np.empty((0, len(classes)) if classes else 0)
+def _failed(failures: list[Failure]) -> Scored:
+    return Scored({}, [], np.empty(0), None, failures)

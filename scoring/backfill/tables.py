@@ -98,4 +98,6 @@ def rows_table(name: str) -> Table:
         Column("input_partition", Integer),
         Column("input_offset", BigInteger),
         PrimaryKeyConstraint("chunk", "place", name=f"{name[:60]}_pk"),
+        # SQLite then keeps the rows in the order in which they come, and no index beside them.
+        sqlite_with_rowid=False,
     )

@@ -16,7 +16,7 @@ from scoring.backfill.asked import Asked, Origin, asked_for, name_of
 from scoring.backfill.catalog import Catalog, Listed
 from scoring.backfill.chunks import Place, job_of
 from scoring.backfill.lookahead import Span
-from scoring.backfill.prepare import Prepared, count, prepare
+from scoring.backfill.prepare import Prepared, prepare
 from scoring.backfill.run import run as run_job
 from scoring.backfill.store import Finished
 from scoring.backfill.telling import Teller
@@ -97,7 +97,10 @@ class WouldDo(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--processes", type=click.IntRange(min=1), help="How many score at once; by default one for each core.")
 @click.option(
-    "--chunk", "chunk_s", default="1d", show_default=True, type=Length(), help="How much time is scored in one go."
+    "--chunk",
+    "chunk_s",
+    type=Length(),
+    help="How much time is scored in one go, such as 6h or 1d; by default what holds some 20,000 records.",
 )
 @click.option(
     "--allow-lookahead", is_flag=True, help="Also score with versions that may know the period; marks these rows."
@@ -115,7 +118,7 @@ def run(
     name: str | None,
     output: Path | None,
     processes: int | None,
-    chunk_s: int,
+    chunk_s: int | None,
     allow_lookahead: bool,
     actor: str | None,
     dry_run: bool,
@@ -191,7 +194,7 @@ def _tell_end(
 
 
 def _tell_plan(place: Place, prepared: Prepared, *, as_json: bool) -> None:
-    plan, records = prepared.plan, count(prepared)
+    plan, records = prepared.plan, prepared.records
     done = 0 if place.url is None else Catalog(place.url).done(place.model, place.name)
     would = WouldDo(
         model=place.model,
@@ -206,7 +209,7 @@ def _tell_plan(place: Place, prepared: Prepared, *, as_json: bool) -> None:
         echo_json(would)
         return
     _echo_spans(plan.spans)
-    known = "as many records as the sources have" if records is None else f"{records:,} records"
+    known = "as many records as the sources have" if records is None else f"about {records:,} records"
     click.echo(f"{known} in {would.chunks} chunks, {done} of them done, would be in {would.where}")
 
 

@@ -13,7 +13,7 @@ from scoring.lookups.database import Connections
 from scoring.sources.address import storage_options
 from scoring.sources.csv_files import read_csv
 from scoring.sources.deadline import Deadline
-from scoring.sources.parquet_files import read_parquet
+from scoring.sources.parquet_files import count_parquet, read_parquet
 from scoring.sources.port import Pull, together, within
 
 _PATTERN_SIGNS = "*?["
@@ -35,6 +35,21 @@ class FilesReader:
         if not isinstance(files, Files):
             raise TypeError(f"{pull.what} is not in files")
         return together(pull, list(self._parts(pull, files)))
+
+    def count(self, pull: Pull) -> int | None:
+        """About how many rows ``read`` would bring, as far as Parquet's own statistics tell; None of other files.
+
+        Raises:
+            Unavailable, ConfigurationError: as ``Reader.read``.
+        """
+        files = pull.source.origin
+        if not isinstance(files, Files):
+            raise TypeError(f"{pull.what} is not in files")
+        with _reading(pull.what):
+            storage, paths = self._open(pull, files)
+            if any(files.format_of(path) is not Format.PARQUET for path in paths):
+                return None
+            return sum(count_parquet(pull, storage, path, pull.what, files.zone) for path in paths)
 
     def _parts(self, pull: Pull, files: Files) -> Iterator[dict[str, Column]]:
         deadline = Deadline(pull.what, pull.source.timeout_s)

@@ -53,12 +53,18 @@ class Sources:
             yield {name: column[place] for name, column in columns.items()}
 
     def count(self, pull: Pull) -> int | None:
-        """How many rows ``read`` would bring; None where only reading tells.
+        """How many rows ``read`` would bring, of Parquet files about how many; None where only reading tells.
 
         Raises:
             Unavailable, ConfigurationError: as ``Reader.read``.
         """
-        return count_rows(self._engines, pull) if pull.source.origin is None else None
+        match pull.source.origin:
+            case None:
+                return count_rows(self._engines, pull)
+            case Files():
+                return self._files.count(pull)
+            case Api():
+                return None
 
     def _reader(self, pull: Pull) -> Reader:
         match pull.source.origin:

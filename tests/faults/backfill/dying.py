@@ -1,12 +1,12 @@
-"""One life of a backfill, which ends where it is planned: ``python -m tests.faults.backfill.dying LIFE.json``.
+"""One life of a backfill, which ends where it is planned.
 
-The points are planted when this module is imported, which the processes that it starts do as well. ``LIFE.json`` is a
-``Life``; the environment names it, since a process of a pool is told nothing else.
+The environment names the file with its ``Life``, since a process of a pool is told nothing else. There the points are
+planted when this module is imported, which comes with the main module.
 """
 
+import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -56,8 +56,8 @@ def plant(life: Life) -> None:
     def reach(point: str) -> None:
         passed[point] += 1
         if point == life.point and passed[point] == life.count:
-            started_by = os.getppid() if __name__ != "__main__" else os.getpid()
-            os.kill(started_by if life.victim == "run" else os.getpid(), signal.SIGKILL)
+            of_pool = multiprocessing.parent_process() is not None
+            os.kill(os.getppid() if life.victim == "run" and of_pool else os.getpid(), signal.SIGKILL)
 
     insert = sql_store.insert
 
@@ -118,5 +118,3 @@ def main() -> int:
 
 if LIFE in os.environ:
     plant(read_life())
-if __name__ == "__main__":
-    sys.exit(main())

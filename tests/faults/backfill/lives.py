@@ -1,10 +1,7 @@
 """A backfill that is killed again and again, and the oracle that holds its rows against an undisturbed one's."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -21,9 +18,9 @@ from scoring.backfill.prepare import prepare
 from scoring.backfill.run import run
 from scoring.scorer.bundle import open_bundle
 from scoring.settings import Settings
-from tests.faults.backfill.dying import BUSY, LIFE, POINTS, Life
+from tests.faults.backfill.dying import BUSY, POINTS, Life
+from tests.faults.backfill.nursery import Nursery
 from tests.support.backfills import rows_of
-from tests.support.deciders import PROJECT
 from tests.support.past import MODEL, Past, day
 
 CHUNK_S = 3_600
@@ -65,19 +62,6 @@ def plans(seed: int, kills: int) -> Iterator[dict[str, Any]]:
         yield {"point": POINTS[number % len(POINTS)], "count": chooser.randint(1, 3), "victim": victim}
 
 
-def live(folder: Path, life: Life) -> int:
-    """One life, and all that it started; returns its exit status, negative where a signal ended it."""
-    path = folder / f"life-{uuid.uuid4().hex}.json"
-    path.write_bytes(msgspec.json.encode(life))
-    command = [sys.executable, "-m", "tests.faults.backfill.dying"]
-    environment = {**os.environ, LIFE: str(path), "PYTHONPATH": f"{PROJECT}:{PROJECT / 'plugins'}"}
-    with (folder / "lives.log").open("ab") as log:
-        done = subprocess.run(
-            command, env=environment, cwd=PROJECT, stdout=log, stderr=log, timeout=PATIENCE_S, check=False
-        )
-    return done.returncode
-
-
 def kill_on_its_way(
     folder: Path, job: Job, kills: Sequence[dict[str, Any]], *, processes: int, bug: str | None = None
 ) -> Counter[str]:
@@ -87,12 +71,13 @@ def kill_on_its_way(
         AssertionError: it ended before all kills were carried out, or in the end it does not end well.
     """
     died: Counter[str] = Counter()
-    for plan in kills:
-        status = _until_not_busy(folder, _life(job, processes, bug=bug, **plan))
-        if status == -signal.SIGKILL or (status == 1 and _log(folder).rstrip().endswith(ORPHANED)):
-            died[plan["point"]] += 1
-    assert died.total() == len(kills), f"it ended after {died.total()} of {len(kills)} kills\n{_log(folder)}"
-    assert _until_not_busy(folder, _life(job, processes, bug=bug)) == 0, _log(folder)
+    with Nursery(folder) as nursery:
+        for plan in kills:
+            status = _until_not_busy(nursery, _life(job, processes, bug=bug, **plan))
+            if status == -signal.SIGKILL or (status == 1 and nursery.said.rstrip().endswith(ORPHANED)):
+                died[plan["point"]] += 1
+        assert died.total() == len(kills), f"it ended after {died.total()} of {len(kills)} kills\n{nursery.said}"
+        assert _until_not_busy(nursery, _life(job, processes, bug=bug)) == 0, nursery.said
     return died
 
 
@@ -100,16 +85,12 @@ def _life(job: Job, processes: int, **more: Any) -> Life:
     return Life(job=msgspec.structs.replace(job, run=str(uuid.uuid4())), processes=processes, **more)
 
 
-def _until_not_busy(folder: Path, life: Life) -> int:
+def _until_not_busy(nursery: Nursery, life: Life) -> int:
     """A database takes a moment to see that a killed run has let go of its lock."""
     deadline = time.monotonic() + PATIENCE_S
-    while (status := live(folder, life)) == BUSY and time.monotonic() < deadline:
+    while (status := nursery.live(life)) == BUSY and time.monotonic() < deadline:
         pass
     return status
-
-
-def _log(folder: Path) -> str:
-    return (folder / "lives.log").read_text(errors="replace")[-3_000:]
 
 
 def judge(found: Sequence[tuple[Any, ...]], expected: Sequence[tuple[Any, ...]]) -> list[str]:

@@ -21,6 +21,7 @@ from tests.support.deciders import PROJECT
 from tests.support.past import FIRST, LACKING, MODEL, RECORDS, Past, day, expected, make_past, moment_of, with_champions
 
 PERIOD = ("--from", rfc3339(day(0)), "--to", rfc3339(day(4)))
+DAYS = ("--chunk", "1d")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def place(past: Past, name: str) -> Place:
 @pytest.fixture(scope="module")
 def scored(past: Past) -> tuple[Any, Place]:
     """The four days, scored by one process."""
-    return answer(MODEL, *PERIOD, "--name", "alone", "--processes", "1"), place(past, "alone")
+    return answer(MODEL, *PERIOD, *DAYS, "--name", "alone", "--processes", "1"), place(past, "alone")
 
 
 def champion_at(number: int) -> int:
@@ -91,7 +92,7 @@ def test_what_was_looked_up_is_as_of_the_event(scored: tuple[Any, Place]) -> Non
 
 
 def test_several_processes_write_the_same_rows(past: Past, scored: tuple[Any, Place]) -> None:
-    told = answer(MODEL, *PERIOD, "--name", "together", "--processes", "2")
+    told = answer(MODEL, *PERIOD, *DAYS, "--name", "together", "--processes", "2")
     assert told["digest"] == scored[0]["digest"]
     assert rows_of(place(past, "together")) == rows_of(scored[1])
 
@@ -102,7 +103,7 @@ def test_files_hold_what_the_table_holds_and_equal_questions_make_equal_bytes(
     contents = []
     for processes in ("1", "2"):
         folder = tmp_path / processes
-        told = answer(MODEL, *PERIOD, "--output", str(folder), "--processes", processes)
+        told = answer(MODEL, *PERIOD, *DAYS, "--output", str(folder), "--processes", processes)
         assert (told["digest"], told["chunks"]) == (scored[0]["digest"], 5)
         assert rows_of(Place(model=MODEL, name="", folder=str(folder))) == rows_of(scored[1])
         contents.append({path.name: path.read_bytes() for path in folder.glob("part-*.parquet")})
@@ -111,12 +112,12 @@ def test_files_hold_what_the_table_holds_and_equal_questions_make_equal_bytes(
 
 
 def test_asking_again_finds_it_done(scored: tuple[Any, Place]) -> None:
-    again = answer(MODEL, *PERIOD, "--name", "alone")
+    again = answer(MODEL, *PERIOD, *DAYS, "--name", "alone")
     assert again == {**scored[0], "found": 5}
 
 
 def test_a_dry_run_tells_versions_chunks_and_records_and_leaves_nothing(past: Past) -> None:
-    told = answer(MODEL, *PERIOD, "--name", "never", "--dry-run")
+    told = answer(MODEL, *PERIOD, *DAYS, "--name", "never", "--dry-run")
     assert [(span["version"], span["sequence"]) for span in told["spans"]] == [("1", 1), ("2", 2), ("3", 3)]
     assert (told["chunks"], told["done"], told["records"]) == (5, 0, RECORDS)
     assert "never" not in {each["name"] for each in answer("list")}

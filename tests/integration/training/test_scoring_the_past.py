@@ -10,7 +10,7 @@ import pytest
 
 from scoring.backfill.asked import asked_for
 from scoring.backfill.chunks import Place, job_of
-from scoring.backfill.prepare import Prepared, count, prepare
+from scoring.backfill.prepare import Prepared, prepare
 from scoring.backfill.refusals import BackfillRefused
 from scoring.backfill.run import run
 from scoring.lookups.sql import SqlLookups
@@ -88,7 +88,7 @@ def test_april_to_june_of_flights_are_scored_by_the_champions_of_their_time(prom
     spans = [(span.version, span.start, span.end, span.lookahead) for span in ready.plan.spans]
     assert spans == [("1", month(4), month(5), False), ("2", month(5), month(7), False)]
     rows = backfilled(ready, tmp_path / "out", processes=2)
-    assert len(rows) == count(ready)
+    assert len(rows) == ready.records
     assert in_order(rows) == in_order(streamed(relay, ready))
 
 

@@ -44,7 +44,7 @@ def place(past: Past, name: str) -> Place:
     return Place(model=MODEL, name=name, url=past.environment["BATON_PREDICTIONS_URL"])
 
 
-ASKED = asked_for(MODEL, day(0), day(4))
+ASKED = asked_for(MODEL, day(0), day(4), chunk_s=86_400)
 
 
 def alone(past: Past) -> list[tuple[object, ...]]:

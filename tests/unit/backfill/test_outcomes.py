@@ -12,13 +12,14 @@ from scoring.backfill.candidates import as_records
 from scoring.backfill.lookahead import Span
 from scoring.backfill.outcomes import Outcomes, RowsLost, known_of, outcomes, storable
 from scoring.backfill.plan import Chunk
-from scoring.backfill.scoring import BATCH_RECORDS, Scored, scored
+from scoring.backfill.scoring import BATCH_RECORDS, scored
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FeatureSchema, FieldType
 from scoring.contract.lookup import OnMiss
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
+from scoring.worker.scoring_step import Scored
 from tests.support.bundles import make_bundle, score_of, small_record, small_schema
 from tests.support.classes import CLASSES, bundle_of_classes, probabilities
 from tests.support.past import HEAT, day
@@ -171,3 +172,18 @@ def test_keys_that_are_no_text_are_written_as_json_has_them(scorer: Scorer) -> N
     schema = msgspec.structs.replace(scorer.schema, fields=fields)
     columns = {**columns_of([1, 2, 3]), "id": np.array([100_001.0, 0.5, np.nan])}
     assert known_of(schema, columns)["record_key"] == ["100001", "0.5", None]
+
+
+def test_a_score_that_is_no_number_is_a_failure(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def score(_columns: Columns, rows: int) -> Any:
+        return np.where(np.arange(rows) == 1, np.nan, 0.75)
+
+    monkeypatch.setattr(scorer, "score", score)
+    found = put_together(scorer, columns_of([0, 1, 2]))
+    assert found.columns["score"] == [0.75, None, 0.75]
+    assert found.columns["detail"] == [None, "its score is not a finite number", None]
+    assert json_ids(found) == ["r-00000000", None, "r-00000002"]
+
+
+def json_ids(found: Outcomes) -> list[str | None]:
+    return [None if each is None else msgspec.json.decode(each)["id"] for each in found.columns["pass_through"]]

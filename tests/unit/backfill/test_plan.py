@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from scoring.backfill.asked import A_DAY_S, asked_for, name_of
+from scoring.backfill.asked import asked_for, name_of
 from scoring.backfill.lookahead import Span
-from scoring.backfill.plan import Offsets, Plan, decode_plan
+from scoring.backfill.plan import A_DAY_S, FITTING_RECORDS, Offsets, Plan, decode_plan, fitting_s
 from scoring.contract.errors import ConfigurationError
 from tests.support.decisions import JANUARY, digest_for
 
@@ -28,8 +28,7 @@ def span(start: float, end: float, version: str = "1") -> Span:
 
 
 def plan(*spans: Span, **more: Any) -> Plan:
-    asked = asked_for("small", spans[0].start, spans[-1].end, **more)
-    return Plan(asked=asked, spans=spans)
+    return Plan(asked=asked_for("small", spans[0].start, spans[-1].end), spans=spans, **more)
 
 
 def lengths(found: Plan) -> list[tuple[int, float, float, str]]:
@@ -92,5 +91,19 @@ def test_all_mistakes_of_what_is_asked_are_told_together() -> None:
     assert all(word in str(told.value) for word in ("'Small'", "is empty", "too short"))
 
 
-def test_a_day_is_what_a_chunk_is_by_default() -> None:
-    assert asked_for("small", JANUARY, JANUARY + DAY).chunk_s == A_DAY_S
+@pytest.mark.parametrize(
+    ("records", "days", "length_s"),
+    [
+        (None, 90, A_DAY_S),
+        (0, 90, 28 * A_DAY_S),
+        (60_000, 365, 28 * A_DAY_S),
+        (FITTING_RECORDS, 90, 28 * A_DAY_S),
+        (336_000, 365, 7 * A_DAY_S),
+        (1_000_000, 90, A_DAY_S),
+        (90 * FITTING_RECORDS, 90, A_DAY_S),
+        (90 * FITTING_RECORDS + 90, 90, 21_600),
+        (90 * 172_800_000, 90, 1),
+    ],
+)
+def test_a_chunk_is_as_long_as_some_records_take(records: int | None, days: int, length_s: int) -> None:
+    assert fitting_s(records, days * A_DAY_S) == length_s
