@@ -84,12 +84,14 @@ class Serving:
         )
         self._predictions = PredictionRoutes(lambda: Predictions.open(settings.need_predictions_url()))
         source = self._source(settings, name)
+        score = ScoreRoutes(self._service, settings)
         self.app: ASGIApp = guarded(
             make_app(
-                ScoreRoutes(self._service, settings),
+                score,
                 ReadRoutes(self._service, Versions(), partial(exposition, source)),
                 self._predictions,
             ),
+            score,
             tokens=TokenFile(settings.need_tokens_file()),
             metrics_token=settings.need_metrics_token(),
             service=self._service,

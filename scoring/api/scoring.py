@@ -7,6 +7,7 @@ of one request when little comes, and grow with the load.
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
@@ -52,8 +53,9 @@ class Scoring:
         self._maximum_batch_records = maximum_batch_records
         self._metrics = metrics
         self._loop = loop
-        self._tickets: SimpleQueue[Ticket] = SimpleQueue()
-        self._first: Ticket | None = None  # taken, but for the batch before it was too much
+        self._coming: list[Ticket] = []  # until the event loop has come round
+        self._tickets: SimpleQueue[list[Ticket]] = SimpleQueue()
+        self._waiting: deque[Ticket] = deque()  # taken, but for the batch before it was too much
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
         self.models = ModelTable()
@@ -78,8 +80,18 @@ class Scoring:
         return self._batch_s * (1.0 + records / self._maximum_batch_records)
 
     def put(self, ticket: Ticket) -> None:
-        """Let a ticket be scored; how many there may be is its caller's business."""
-        self._tickets.put(ticket)
+        """Let a ticket be scored; how many there may be is its caller's business, which is in the event loop.
+
+        Those of one turn of the event loop are handed over together: threads that wake each other for every single one
+        spend more on that than on scoring.
+        """
+        self._coming.append(ticket)
+        if len(self._coming) == 1:
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._tickets.put(self._coming)
+        self._coming = []
 
     def _run(self) -> None:
         while True:
@@ -112,23 +124,22 @@ class Scoring:
 
     def _gather(self) -> list[Ticket]:
         """What waits, up to a micro-batch; a ticket is never taken apart."""
-        first, self._first = self._first or self._next(IDLE_WAIT_S), None
-        if first is None:
-            return []
-        tickets, records = [first], len(first.records)
-        while (ticket := self._next()) is not None:
-            records += len(ticket.records)
-            if records > self._maximum_batch_records:
-                self._first = ticket
+        waiting, found, records = self._waiting, list[Ticket](), 0
+        if not waiting:
+            waiting.extend(self._next(IDLE_WAIT_S))
+        while waiting:
+            records += len(waiting[0].records)
+            if found and records > self._maximum_batch_records:
                 break
-            tickets.append(ticket)
-        return tickets
+            found.append(waiting.popleft())
+            waiting.extend(() if waiting else self._next())
+        return found
 
-    def _next(self, wait_s: float = 0.0) -> Ticket | None:
+    def _next(self, wait_s: float = 0.0) -> list[Ticket]:
         try:
             return self._tickets.get(timeout=wait_s) if wait_s else self._tickets.get_nowait()
         except Empty:
-            return None
+            return []
 
     def _score(self, tickets: Sequence[Ticket]) -> None:
         now_s = self._loop.time()

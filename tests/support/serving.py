@@ -181,8 +181,10 @@ class Served:
         )
         read = ReadRoutes(self.service, self.versions, partial(exposition, source))
         predictions = PredictionRoutes(lambda: Predictions.open(settings.need_predictions_url()))
+        score = ScoreRoutes(self.service, settings)
         app = guarded(
-            make_app(ScoreRoutes(self.service, settings), read, predictions),
+            make_app(score, read, predictions),
+            score,
             tokens=TokenFile(self.folder / "tokens.json"),
             metrics_token=METRICS_TOKEN,
             service=self.service,
