@@ -17,6 +17,7 @@ BENCHES = {
     "latency": ["--rounds", "3", "--seconds", "5"],
     "swaps": ["--swaps", "200", "--rebalances", "5", "--minutes", "18"],
     "cost": ["--rounds", "5", "--minutes", "6"],
+    "serving": ["--rounds", "3", "--seconds", "5"],
 }
 SHORT = {"throughput": ["--only", "baton,pass-through"]}
 
