@@ -37,6 +37,7 @@ def made(warehouse: str) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": urls["airflow"],
         "BATON_CONNECTIONS__WAREHOUSE": warehouse,
         "BATON_LEDGER_URL": urls["baton"],
+        "BATON_PREDICTIONS_URL": urls["baton"],
         "MLFLOW_BACKEND_STORE_URI": urls["mlflow"],
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
         "MLFLOW_TRACKING_PASSWORD": registry,

@@ -105,6 +105,8 @@ class Settings(ApiSettings, BaseSettings):
     """IP address that they are served on; beyond loopback only with a token."""
     metrics_token_file: Path | None = None
     """File with the bearer token that /metrics asks for."""
+    sink_topics: dict[str, Literal["predictions", "dead-letters"]] = Field(default_factory=dict)
+    """JSON object of topics that a sink also reads, those of models that name their own, and what each holds."""
     sink_metrics_port: int = Field(default=9664, ge=0, le=65_000)
     """Port of /metrics, /livez and /readyz of the sink in slot 0, counted up by slot; 0 serves none."""
     log_format: str = Field(default="json", pattern="^(json|console)$")
@@ -278,7 +280,8 @@ class Settings(ApiSettings, BaseSettings):
         Raises:
             ConfigurationError: lists everything that is missing or wrong at once.
         """
-        _ask(self.need_models, self.need_kafka, self.need_predictions_url, self.need_metrics_token, *also)
+        models = () if self.sink_topics and not self.models else (self.need_models,)
+        _ask(*models, self.need_kafka, self.need_predictions_url, self.need_metrics_token, *also)
 
     def check_api(self, *also: Callable[[], object]) -> None:
         """Ask for everything that the API needs, before it starts (see ``check_worker``)."""

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run once by PostgreSQL's image, on an empty volume: a database for each of Airflow, MLflow and Baton's ledger, owned by
-# a user of its own. Airflow and MLflow cannot share one: both keep a table alembic_version.
+# Run once by PostgreSQL's image, on an empty volume: a database for each of Airflow, MLflow and Baton (its ledger and its
+# predictions), owned by a user of its own. Airflow and MLflow cannot share one: both keep a table alembic_version.
 set -eu
 for name in airflow mlflow baton; do
     password=$(cat "${SECRETS_DIR:-/run/secrets}/$name-db-password")

@@ -30,10 +30,7 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"{value.isoformat()} has no time zone; only aware datetimes are kept")
-        utc = value.astimezone(UTC)
-        if dialect.name != "sqlite":
-            return utc
-        return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        return sqlite_text(value) if dialect.name == "sqlite" else value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """The aware datetime in UTC."""
@@ -41,3 +38,8 @@ class UtcDateTime(TypeDecorator[datetime]):
             return None
         found = datetime.fromisoformat(value) if isinstance(value, str) else value
         return found.astimezone(UTC)
+
+
+def sqlite_text(moment: datetime) -> str:
+    """An aware datetime as SQLite keeps it."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

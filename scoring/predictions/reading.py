@@ -33,7 +33,7 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
     scored_at: Moment
     input_offset: _Offset
-    topic_id: Annotated[str, msgspec.Meta(pattern=r"^[\w-]*\Z")]
+    topic_id: Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*\Z")]
     topic_partition: _Partition
     topic_offset: _Offset
 

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from scoring.contract.errors import BatonError, ConfigurationError
 from scoring.database.connection import Database
+from scoring.database.types import sqlite_text
 from scoring.predictions import tables
 from scoring.predictions.database import open_current
 from scoring.predictions.latest import newer_in_sql, newest_per_key
@@ -174,7 +175,19 @@ def _append(connection: sa.Connection, table: sa.Table, rows: Sequence[Row]) -> 
     if connection.dialect.name == "postgresql":
         _copy(connection, table.name, rows)
     else:
-        connection.execute(table.insert(), list(map(msgspec.structs.asdict, rows)))
+        _insert(connection, table.name, rows)
+
+
+def _insert(connection: sa.Connection, name: str, rows: Sequence[Row]) -> None:
+    """One statement for all rows, without a detour for each value."""
+    columns = ", ".join(f'"{column}"' for column in rows[0].__struct_fields__)
+    marks = ", ".join("?" * len(rows[0].__struct_fields__))
+    values = [tuple(map(_bound, msgspec.structs.astuple(row))) for row in rows]
+    connection.exec_driver_sql(f"insert into {name} ({columns}) values ({marks})", values)  # noqa: S608
+
+
+def _bound(value: Any) -> Any:
+    return sqlite_text(value) if isinstance(value, datetime) else value
 
 
 def _copy(connection: sa.Connection, name: str, rows: Sequence[Row]) -> None:

@@ -1,7 +1,7 @@
 """Which partitions this sink reads, and from where: subscription, rebalances, and admission of partitions.
 
-Every assigned partition starts paused. It is admitted once the tables said which offset of it comes next; admission
-seeks to that offset, so records that slip through before are dropped without harm.
+A partition that the group gives to this sink is read only once the tables said which offset of it comes next. The
+client is told to read from there anew each time: it does not always come back by a seek from where there is nothing.
 """
 
 import time
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from scoring.contract.errors import Unavailable
 from scoring.predictions.writing import Batch, Gap, Overtaken
@@ -105,6 +105,7 @@ class Assignment:
                 if isinstance(error, Unavailable):  # the others would only wait for the same
                     self.go_back(str(error), failed=True)
                     return
+        self._read_admitted()
 
     def go_back(self, problem: str | None, *, failed: bool, places: Iterable[Place] | None = None) -> None:
         """Discard what was fetched; partitions (by default all) wait for the tables to say where they go on.
@@ -117,8 +118,8 @@ class Assignment:
             log.warning("database.away", error=problem)
         self.problem = problem if failed else self.problem
         chosen = [p.place for p in self.partitions.all()] if places is None else list(places)
-        self._pause(chosen)
         self.partitions.reset(chosen, self._clock_s() + (_WAITS.wait_s(self._failures) if failed else SOON_S), problem)
+        self._read_admitted()
 
     def answered(self) -> None:
         """The database is there again."""
@@ -131,12 +132,14 @@ class Assignment:
         self.answered()
         self._failures = 0
 
-    def _pause(self, places: Sequence[Place]) -> None:
-        if places:
-            try:
-                self._consumer.pause([TopicPartition(*place) for place in places])
-            except KafkaException as error:  # it is about to be revoked
-                log.debug("partitions.unpaused", error=str(error))
+    def _read_admitted(self) -> None:
+        """Have the client read what is admitted, from where the tables are, and nothing else."""
+        admitted = [p for p in self.partitions.all() if p.next_offset is not None]
+        try:
+            self._consumer.assign([TopicPartition(*p.place, p.next_offset or 0) for p in admitted])
+        except KafkaException as error:  # what it says next tells why
+            log.warning("partitions.unassigned", error=str(error))
+            self.partitions.reset([p.place for p in admitted], self._clock_s() + SOON_S, str(error))
 
     def _wait(self, partition: Partition, problem: str) -> None:
         partition.problem = problem
@@ -161,10 +164,7 @@ class Assignment:
 
     # The callbacks only note what happened: they are called while the group waits for an answer.
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        # Any start would do, for admission seeks; this one is there whatever retention has removed.
-        consumer.assign([TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in assigned])
-        if assigned:
-            consumer.pause(assigned)
+        consumer.assign([])
         self.partitions.assign((p.topic, p.partition) for p in assigned)
         log.info("partitions.assigned", partitions=[f"{p.topic}/{p.partition}" for p in assigned])
 
@@ -186,8 +186,6 @@ class Assignment:
             raise KafkaException(f"the tables have it up to {following}, the topic only up to {high}: it lost its end")
         if following < low:
             following = self._step_over(Gap(written, following, low, self._now()))
-        self._consumer.seek(TopicPartition(*partition.place, following))
-        self._consumer.resume([place])
         partition.topic_id, partition.next_offset, partition.end, partition.problem = topic_id, following, high, None
         log.info("partition.admitted", partition=f"{partition.topic}/{partition.number}", offset=following)
 

@@ -51,9 +51,11 @@ def _numbers(source: Source) -> Iterator[tuple[str, Values]]:
     yield "baton_sink_live", [((), float(view.live))]
     yield "baton_sink_ready", [((), float(view.ready))]
     yield "baton_sink_database_up", [((), float(view.report.problem is None))]
-    yield "baton_sink_records", labelled(metrics.records)
-    yield "baton_sink_unreadable", labelled(metrics.unreadable)
-    yield "baton_sink_gone", tupled(metrics.gone)
+    # From the start, though nothing was counted yet: else the first of them would be no increase.
+    topics = dict.fromkeys((p.topic for p in places), 0)
+    yield "baton_sink_records", labelled({**topics, **metrics.records})
+    yield "baton_sink_unreadable", labelled({**topics, **metrics.unreadable})
+    yield "baton_sink_gone", tupled({**dict.fromkeys((p.labels for p in places), 0), **metrics.gone})
     yield "baton_sink_batches", labelled(metrics.batches)
     yield "baton_sink_lag_records", [(p.labels, float(p.lag)) for p in places if p.lag is not None]
     yield "baton_sink_lag_seconds", [(p.labels, p.lag_s) for p in places if p.lag_s is not None]

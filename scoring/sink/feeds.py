@@ -16,9 +16,12 @@ class Kind(Enum):
 Feeds = Mapping[str, Kind]
 
 
-def feeds_of(models: Iterable[str]) -> Feeds:
-    """The topics of these models, by their standard names."""
-    found: dict[str, Kind] = {}
+def feeds_of(models: Iterable[str], further: Mapping[str, str]) -> Feeds:
+    """The topics of these models by their standard names, and further ones, each with the value of its kind.
+
+    A definition may name topics of its own. Its bundle says so, and a sink reads no bundles: whoever runs it does.
+    """
+    found = {topic: Kind(kind) for topic, kind in further.items()}
     for topics in map(Topics.of, models):
         found[topics.predictions] = Kind.PREDICTIONS
         found[topics.dead_letters] = Kind.DEAD_LETTERS

@@ -17,6 +17,7 @@ WAIT_S = 0.1
 LINGER_S = 0.02
 SLICE_RECORDS = 500
 MAXIMUM_BYTES = 16 * 2**20
+_FENCED = {KafkaError._FATAL, KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID}
 _OUT_OF_RANGE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 log = structlog.get_logger()
 
@@ -84,7 +85,7 @@ class Intake:
             taken.ends[place] = message.offset() or 0
         elif error.code() in _OUT_OF_RANGE:
             taken.astray.add(place)
-        elif error.fatal() or error.code() == KafkaError.FENCED_INSTANCE_ID:
+        elif error.fatal() or error.code() in _FENCED:
             raise MustExit(
                 f"{error.str()} ({error.name()}); most often another sink runs in this slot: give one of them another "
                 "--slot"

@@ -1,6 +1,6 @@
 """What is assigned to this sink, and how far each partition was read. Plain state without I/O.
 
-A partition is *admitted* once the tables said where it goes on; until then it is paused.
+A partition is *admitted* once the tables said where it goes on; until then it is not read.
 """
 
 from collections.abc import Iterable

@@ -86,7 +86,7 @@ class Sink:
         return None
 
     def _loop(self, tables: Tables, consumer: Consumer) -> Loop:
-        feeds = feeds_of(self._settings.need_models())
+        feeds = feeds_of(self._settings.models, self._settings.sink_topics)
         admin = admin_client(self._settings.need_kafka())
         assignment = Assignment(
             consumer,

@@ -414,3 +414,19 @@ def test_what_is_old_goes_piece_by_piece_and_the_latest_of_each_key_stays(
     assert [kept.place.offset for kept in stored_letters(predictions_database)] == [1]
     assert [predictions.latest("small", key) is not None for key in ("0", "1", "2")] == [True, True, True]
     assert {one.rows for one in old(predictions_database, timedelta(days=90))} == {0}
+
+
+def test_the_tables_may_stand_in_a_schema_of_their_own(make_postgres_database: MakeDatabase) -> None:
+    url = make_postgres_database()
+    plain = open_database(url)
+    with plain.engine.begin() as connection:
+        connection.execute(sa.text("create schema baton"))
+    database = open_database(f"{url}&options=-csearch_path%3Dbaton")
+    assert migrate(database, MIGRATIONS) is None
+    assert migrate(database, MIGRATIONS) == tables.REVISION
+    store(database, predicted(0))
+    assert len(stored(database)) == 1
+    with plain.engine.connect() as connection:
+        assert connection.execute(sa.text("select count(*) from baton.predictions")).scalar_one() == 1
+    for opened in (plain, database):
+        opened.engine.dispose()

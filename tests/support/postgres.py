@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import subprocess
@@ -9,10 +10,11 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -22,26 +24,85 @@ _START_WITHIN_S = 30.0
 MakeDatabase = Callable[[], str]
 
 
+class PostgresServer:
+    """A server whose socket is in ``folder``; it trusts whoever can open that folder, and listens nowhere else.
+
+    What it holds outlives ``kill``, so ``start`` goes on with it.
+
+    Args:
+        fsync: whether it waits for its disk, which only a crash of the machine would show.
+    """
+
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
+        self.folder = folder
+        self._fsync = "on" if fsync else "off"
+        self._user = _unprivileged_user()
+        self._data = folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user is not None:
+            shutil.chown(folder, self._user, self._user)
+        _run(
+            [_program("initdb"), "-D", str(self._data), "-U", "postgres", "-A", "trust", "--no-sync"],
+            self._user,
+            folder,
+        )
+
+    def start(self) -> None:
+        """Start, or start again, and return when it serves."""
+        options = ["-c", "listen_addresses=", "-c", f"fsync={self._fsync}", "-c", "max_connections=60"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_program("postgres"), "-D", str(self._data), *options, "-k", str(self.folder)],
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd=self.folder,
+            )
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Return when it serves: after a crash of one of its processes it recovers first."""
+        assert self._process is not None
+        _wait_until_ready(self._process, self.folder)
+
+    def stop(self) -> None:
+        """End it in order, whoever is connected."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(_START_WITHIN_S)
+
+    def kill(self) -> None:
+        """End all of its processes at once, as a crash would."""
+        if self._process is not None:
+            doomed = [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children()]
+            for process in doomed:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(doomed, _START_WITHIN_S)
+            self._process.wait(_START_WITHIN_S)
+
+    def kill_one(self, chooser: random.Random) -> None:
+        """End a process that serves a client, where there is one; the server then throws all clients out."""
+        assert self._process is not None
+        children = psutil.Process(self._process.pid).children()
+        serving = [process for process in children if "postgres: postgres" in " ".join(process.cmdline())]
+        if serving:
+            with suppress(psutil.NoSuchProcess):
+                chooser.choice(serving).kill()
+
+
 @contextmanager
 def postgres_server() -> Iterator[Path]:
-    """The folder of the server's socket. The server trusts whoever can open that folder, and listens nowhere else."""
+    """The folder of the socket of a server."""
     folder = Path(tempfile.mkdtemp(prefix="baton-postgres-"))
-    user = _unprivileged_user()
-    if user is not None:
-        shutil.chown(folder, user, user)
-    data = folder / "data"
-    _run([_program("initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"], user, folder)
-    options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=60", "-k", str(folder)]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [_program("postgres"), "-D", str(data), *options], stdout=log, stderr=log, user=user, cwd=folder
-        )
     try:
-        _wait_until_ready(server, folder)
-        yield folder
+        server = PostgresServer(folder)
+        server.start()
+        try:
+            yield folder
+        finally:
+            server.stop()
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(_START_WITHIN_S)
         shutil.rmtree(folder, ignore_errors=True)
 
 

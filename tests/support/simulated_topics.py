@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import msgspec
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from scoring.contract.errors import Unavailable
 from scoring.predictions.stored import Record
@@ -88,7 +88,7 @@ class SimulatedConsumer:
 
     Attributes:
         stale: records that slip through whatever the consumer was told meanwhile.
-        calls: pauses, seeks and resumes, in order.
+        assigned: what it was told to read, and from where, time after time.
     """
 
     def __init__(self, topics: SimulatedTopics, wait: Callable[[float], None]) -> None:
@@ -96,9 +96,8 @@ class SimulatedConsumer:
         self._wait = wait
         self.stale: list[Message] = []
         self.errors: list[KafkaError] = []
-        self.calls: list[tuple[str, str, int, int]] = []
+        self.assigned: list[dict[Place, int]] = []
         self._positions: dict[Place, int] = {}
-        self._paused: set[Place] = set()
         self._told_end: dict[Place, int] = {}
         self._on_assign: Callable[[Any, list[TopicPartition]], None] | None = None
         self._on_revoke: Callable[[Any, list[TopicPartition]], None] | None = None
@@ -110,9 +109,9 @@ class SimulatedConsumer:
 
     def give(self, *places: Place) -> None:
         """The group gives these to this member at its next poll, and takes everything else away."""
+        if self._on_revoke is not None and self._given:
+            self._on_revoke(self, [TopicPartition(*place) for place in self._given])
         self._given = list(places)
-        if self._on_revoke is not None and self._positions:
-            self._on_revoke(self, [TopicPartition(*place) for place in self._positions])
         if self._on_assign is not None:
             self._on_assign(self, [TopicPartition(*place) for place in places])
 
@@ -122,33 +121,12 @@ class SimulatedConsumer:
         self._on_assign, self._on_revoke = on_assign, on_revoke
 
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
-        self._positions = {
-            (p.topic, p.partition): self.topics.low.get((p.topic, p.partition), 0)
-            for p in partitions
-            if p.offset == OFFSET_BEGINNING
-        }
-        self._paused = set()
+        self._positions = {(p.topic, p.partition): p.offset for p in partitions}
+        self._told_end = {}
+        self.assigned.append(dict(self._positions))
 
     def unassign(self) -> None:
-        self._positions, self._paused = {}, set()
-
-    def pause(self, partitions: Sequence[TopicPartition]) -> None:
-        for p in partitions:
-            self.calls.append(("pause", p.topic, p.partition, p.offset))
-            self._paused.add((p.topic, p.partition))
-
-    def resume(self, partitions: Sequence[TopicPartition]) -> None:
-        for p in partitions:
-            self.calls.append(("resume", p.topic, p.partition, p.offset))
-            self._paused.discard((p.topic, p.partition))
-
-    def seek(self, partition: TopicPartition) -> None:
-        place = (partition.topic, partition.partition)
-        if place not in self._positions:
-            raise KafkaException(KafkaError(KafkaError._STATE, "it is not assigned"))
-        self.calls.append(("seek", *place, partition.offset))
-        self._positions[place] = partition.offset
-        self._told_end.pop(place, None)
+        self._positions = {}
 
     def get_watermark_offsets(self, partition: TopicPartition, timeout: float, cached: bool) -> tuple[int, int]:
         if self.topics.away:
@@ -169,7 +147,7 @@ class SimulatedConsumer:
         return taken
 
     def close(self) -> None:
-        self.calls.append(("close", "", 0, 0))
+        self._positions = {}
 
     def _next(self) -> Message | None:
         if self.errors:
@@ -179,7 +157,7 @@ class SimulatedConsumer:
         if self.topics.away:
             return None
         for place in self._positions:
-            if place not in self._paused and (found := self._next_of(place)) is not None:
+            if (found := self._next_of(place)) is not None:
                 return found
         return None
 

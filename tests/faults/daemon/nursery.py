@@ -1,10 +1,11 @@
-"""Worker processes, each forked from one that has everything imported: a thousand starts cost minutes, not hours.
+"""Processes under test, each forked from one that has everything imported: a thousand starts cost minutes, not hours.
 
 The nursery has one thread and opens no client, so a fork of it is as good as a fresh interpreter. What it started ends
 with it.
 """
 
 import ctypes
+import importlib
 import json
 import os
 import select
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -56,7 +57,7 @@ class Child:
         """Whether SIGSTOP holds it."""
         try:
             return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
 
     def started(self, pid: int) -> None:
@@ -72,14 +73,19 @@ class Child:
 
 
 class Nursery:
-    """Starts workers. A context manager: leaving it ends all of them."""
+    """Starts workers. A context manager: leaving it ends all of them.
 
-    def __init__(self, log_file: Path) -> None:
+    Args:
+        program: the module whose ``main`` each of them runs.
+        imported: what else takes long and is imported once for all.
+    """
+
+    def __init__(self, log_file: Path, program: str, *imported: str) -> None:
         self._children: list[Child] = []
         self._lock = threading.Lock()
         with log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.daemon.nursery"],
+                [sys.executable, "-m", "tests.faults.daemon.nursery", program, *imported],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -132,7 +138,7 @@ def _report(**news: int) -> None:
     os.write(1, json.dumps(news).encode() + b"\n")  # short enough to be written whole
 
 
-def _fork(line: bytes) -> tuple[int, int]:
+def _fork(line: bytes, program: Callable[[], int]) -> tuple[int, int]:
     order = json.loads(line)
     pid = os.fork()
     if pid:
@@ -149,9 +155,7 @@ def _fork(line: bytes) -> tuple[int, int]:
         os.dup2(log, 2)
         os.environ.clear()
         os.environ.update(order["environment"])
-        from tests.support.faulty_worker import main
-
-        status = main()
+        status = program()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -168,11 +172,12 @@ def _reap(numbers: dict[int, int]) -> None:
         _report(number=numbers.pop(pid), status=os.waitstatus_to_exitcode(status))
 
 
-def serve() -> None:
+def serve(program: str, *imported: str) -> None:
     """Take orders, a line each, until there are no more."""
     # What takes long is imported before the first fork.
-    import scoring.worker.parts  # noqa: F401
-    import tests.support.faulty_worker  # noqa: F401
+    main: Callable[[], int] = importlib.import_module(program).main
+    for name in imported:
+        importlib.import_module(name)
 
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -192,11 +197,11 @@ def serve() -> None:
                 break
             *lines, rest = (rest + taken).split(b"\n")
             for line in lines:
-                pid, number = _fork(line)
+                pid, number = _fork(line, main)
                 numbers[pid] = number
     for pid in numbers:
         os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    serve()
+    serve(*sys.argv[1:])

@@ -81,7 +81,9 @@ def stage(folder: Path) -> Iterator[Stage]:
     with ExitStack() as stack:
         stack.enter_context(broker)
         lines = [stack.enter_context(Proxy(ports[3 + 2 * n], ports[2 + 2 * n])) for n in range(LINES)]
-        nursery = stack.enter_context(Nursery(folder / "nursery.log"))
+        nursery = stack.enter_context(
+            Nursery(folder / "nursery.log", "tests.support.faulty_worker", "scoring.worker.parts")
+        )
         made = Stage(broker, nursery, folder, lines)
         stack.callback(made.close)
         yield made

@@ -17,6 +17,10 @@ ONE = 'job="baton", instance="one"'
 TWO = 'job="baton", instance="two"'
 TOPIC = 'topic="m.input", partition="0"'
 HERE = {"job": "baton", "instance": "one"}
+SINK = 'job="baton-sink", instance="one"'
+SINK_HERE = {"job": "baton-sink", "instance": "one"}
+WRITTEN = 'topic="m.predictions", partition="0"'
+UNREADABLE = f'baton_sink_unreadable_total{{{SINK}, topic="m.predictions"}}'
 PARTITIONS_OF_TWO = f'baton_worker_partitions{{{TWO}, model="m"}}'
 UNASSIGNED = {f'baton_worker_partitions{{{ONE}, model="m"}}': "0x20", PARTITIONS_OF_TWO: "0x20"}
 SERVED = {f'baton_worker_model_sequence{{{ONE}, model="m"}}': "3x20"}
@@ -200,6 +204,34 @@ CASES = (
     ),
     Case("BatonCacheDiskFull", "nearly", {f"baton_worker_cache_free_bytes{{{ONE}}}": "5e8x10"}, 8, [HERE]),
     Case("BatonCacheDiskFull", "room", {f"baton_worker_cache_free_bytes{{{ONE}}}": "5e10x10"}, 8),
+    Case("BatonSinkDown", "gone", {f"up{{{SINK}}}": "1 0x10"}, 8, [SINK_HERE]),
+    Case("BatonSinkDown", "there", {f"up{{{SINK}}}": "1x10", f"baton_sink_live{{{SINK}}}": "1x10"}, 8),
+    Case(
+        "BatonSinkBehind",
+        "two hours",
+        {f"baton_sink_lag_seconds{{{SINK}, {WRITTEN}}}": "7200x10"},
+        8,
+        [{"topic": "m.predictions"}],
+    ),
+    Case("BatonSinkBehind", "catching up", {f"baton_sink_lag_seconds{{{SINK}, {WRITTEN}}}": "7200 600 5x10"}, 8),
+    Case("BatonSinkNotReady", "the database is away", {f"baton_sink_ready{{{SINK}}}": "0x30"}, 20, [SINK_HERE]),
+    Case("BatonSinkNotReady", "a restart", {f"baton_sink_ready{{{SINK}}}": "0x5 1x30"}, 20),
+    Case(
+        "BatonSinkGap",
+        "one came",
+        {f"baton_sink_gone_total{{{SINK}, {WRITTEN}}}": "0 0 500x10"},
+        8,
+        [{"topic": "m.predictions"}],
+    ),
+    Case("BatonSinkGap", "long ago", {f"baton_sink_gone_total{{{SINK}, {WRITTEN}}}": "500x10"}, 8),
+    Case(
+        "BatonSinkUnreadable",
+        "one came",
+        {UNREADABLE: "0 0 1x10"},
+        8,
+        [{"topic": "m.predictions"}],
+    ),
+    Case("BatonSinkUnreadable", "long ago", {UNREADABLE: "1x10"}, 8),
 )
 
 

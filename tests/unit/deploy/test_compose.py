@@ -22,7 +22,7 @@ PROJECT = Path(__file__).parents[3]
 FILE = PROJECT / "docker-compose.airflow.yml"
 VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
 # Services that end when they are done, and so have no health.
-ONCE = {"topics", "ledger", "airflow-migrate"}
+ONCE = {"topics", "ledger", "predictions", "airflow-migrate"}
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +193,15 @@ def test_prometheus_reads_every_scorer_at_the_port_of_its_slot(services: dict[st
         name: int(service["environment"]["BATON_SLOT"]) for name, service in services.items() if "scorer" in name
     }
     assert set(targets) == {f"{name}:{9564 + slot}" for name, slot in scorers.items()}
+
+
+def test_the_sink_has_what_it_needs_and_prometheus_reads_it(services: dict[str, Any]) -> None:
+    sink = services["sink"]
+    needed = {"KAFKA_BOOTSTRAP", "PREDICTIONS_URL", "MODELS", "METRICS_TOKEN_FILE"}
+    assert {f"BATON_{name}" for name in needed} <= {*sink["environment"], *secret_variables(sink)}
+    jobs = yaml.safe_load(_read("deploy/prometheus/prometheus.yml"))["scrape_configs"]
+    (targets,) = [job["static_configs"][0]["targets"] for job in jobs if job["job_name"] == "baton-sink"]
+    assert targets == [f"sink:{Settings().sink_metrics_port}"]
 
 
 @pytest.mark.parametrize("image", ["airflow", "worker"])

@@ -31,6 +31,7 @@ def test_what_was_counted_is_told() -> None:
         'baton_sink_records_total{topic="small.predictions"} 12.0',
         'baton_sink_unreadable_total{topic="small.predictions"} 2.0',
         'baton_sink_gone_total{partition="1",topic="small.predictions"} 5.0',
+        'baton_sink_gone_total{partition="2",topic="small.predictions"} 0.0',
         'baton_sink_lag_records{partition="1",topic="small.predictions"} 3.0',
         'baton_sink_lag_seconds{partition="1",topic="small.predictions"} 1.5',
         'baton_sink_partition_waiting{partition="2",topic="small.predictions"} 1.0',

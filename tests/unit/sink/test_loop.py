@@ -73,7 +73,7 @@ class Stage:
         self.metrics = Metrics()
         self.consumer = SimulatedConsumer(self.topics, self.clock.wait)
         client = self.consumer.client()
-        feeds = feeds_of(["small"])
+        feeds = feeds_of(["small"], {})
         self.assignment = Assignment(
             client, self.store, sorted(feeds), self.topics.topic_ids, self.metrics, lambda: NOW, self.clock
         )
