@@ -120,7 +120,7 @@ class Serving:
 
     def silent_s(self) -> float:
         """How long the scoring thread has not come round, in seconds."""
-        return self._scoring.silent_s()
+        return self._service.silent_s()
 
     def _source(self, settings: Settings, name: str) -> Source:
         return Source(

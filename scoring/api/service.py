@@ -94,6 +94,10 @@ class Service:
         finally:
             self.hand.answered_records(len(values))
 
+    def silent_s(self) -> float:
+        """How long the scoring thread has not come round, in seconds."""
+        return self._scoring.silent_s()
+
     def statuses(self) -> dict[str, ModelStatus]:
         """Every model that is served."""
         return {model: merge(self._scored(model), phase) for model, phase in self._phases().items()}
