@@ -86,7 +86,7 @@ def supervise(settings: Settings) -> int:
     check(settings)
     configure_logging(settings.log_format)
     slots = range(settings.slot, settings.slot + settings.api_processes)
-    identify(supervisor=f"{settings.deployment}/api-{settings.slot}+{len(slots)}")
+    identify(supervisor=f"{process_id(settings)}+{len(slots)}")
     reserved = _bound(settings)  # never listened on: it keeps the port, and tells which one where any would do
     post = ApiPost(
         deployment=settings.deployment,

@@ -35,8 +35,8 @@ log = structlog.get_logger()
 
 
 def process_id(settings: Settings) -> str:
-    """``deployment/api-slot``: the name of a process of the API for ever."""
-    return f"{settings.deployment}/api-{settings.slot}"
+    """``deployment/api.slot``: the name of a process of the API for ever, which no worker can have."""
+    return f"{settings.deployment}/api.{settings.slot}"
 
 
 class Serving:

@@ -4,6 +4,7 @@ import json
 import socket
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -12,10 +13,13 @@ from click.testing import CliRunner, Result
 from scoring import cli
 from scoring.api.life import ApiPost, check
 from scoring.api.openapi import document
+from scoring.api.parts import process_id
 from scoring.api.server import certificate_of, listening
 from scoring.api.tokens import Scope, TokenFile, make_token, read_tokens
 from scoring.contract.errors import ConfigurationError
 from scoring.settings import Settings
+from scoring.worker.cache import Cache, Memory
+from scoring.worker.clients import worker_id
 
 
 def run(*arguments: str, tokens: Path) -> Result:
@@ -57,6 +61,15 @@ def test_processes_of_a_host_share_a_port_and_strangers_do_not() -> None:
         listening("127.0.0.1", port).close()
         with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
             stranger.bind(("127.0.0.1", port))
+
+
+def test_no_process_of_the_api_has_the_memory_of_a_worker(tmp_path: Path) -> None:
+    """Deployments ``flights`` and ``flights-api`` may share a cache directory."""
+    own = Cache(tmp_path, process_id(Settings(deployment="flights", slot=0)))
+    other = Cache(tmp_path, worker_id(Settings(deployment="flights-api", slot=0)))
+    own.remember(Memory(ledger=UUID(int=1)))
+    assert other.recall() == Memory()
+    assert own.recall() == Memory(ledger=UUID(int=1))
 
 
 def test_a_post_carries_where_to_serve() -> None:
