@@ -8,8 +8,9 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 import structlog
 
@@ -28,6 +29,13 @@ _RECENT = 0.1
 log = structlog.get_logger()
 
 
+class Standing(NamedTuple):
+    """Which bundles score, and which models were retired under which sequence. It is replaced whole, never changed."""
+
+    live: Mapping[str, Active]
+    retired: Mapping[str, int]
+
+
 class Scoring:
     """Runs the scoring thread.
 
@@ -35,6 +43,9 @@ class Scoring:
         arrivals: bundles that are ready, refusals and retirements.
         settled: told what became of each, once it counts here.
         loop: where the outcomes are waited for.
+
+    Attributes:
+        standing: what scores; other threads look at it at any time.
     """
 
     def __init__(
@@ -58,7 +69,8 @@ class Scoring:
         self._waiting: deque[Ticket] = deque()  # taken, but for the batch before it was too much
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
-        self.models = ModelTable()
+        self._models = ModelTable()
+        self.standing = Standing({}, {})
         self._beat_s = time.monotonic()
         self._batch_s = 0.0  # what a micro-batch took, of late, in seconds
 
@@ -109,9 +121,10 @@ class Scoring:
             arrival = self._arrivals.get()
             if isinstance(arrival, Active):
                 arrival.scorer.lap = self._metrics.lap
-            self.models.apply(arrival)
-            for pending in self.models.pending:
-                self.models.settle(pending)
+            self._models.apply(arrival)
+            self.standing = self._standing_with(arrival.model)
+            for pending in self._models.pending:
+                self._models.settle(pending)
                 self._settled(pending)
             self._metrics.swaps[arrival.model, type(arrival).__name__.lower()] += 1
             log.info(
@@ -121,6 +134,16 @@ class Scoring:
                 sequence=arrival.sequence,
                 outcome=type(arrival).__name__.lower(),
             )
+
+    def _standing_with(self, model: str) -> Standing:
+        """For others than this thread: the table is without a model for a moment while that is replaced."""
+        active, retired = self._models.get(model), self._models.retired.get(model)
+        before = self.standing
+        live = {name: other for name, other in before.live.items() if name != model}
+        gone = {name: sequence for name, sequence in before.retired.items() if name != model}
+        return Standing(
+            live if active is None else {**live, model: active}, gone if retired is None else {**gone, model: retired}
+        )
 
     def _gather(self) -> list[Ticket]:
         """What waits, up to a micro-batch; a ticket is never taken apart."""
@@ -156,7 +179,7 @@ class Scoring:
                 return
 
     def _scored(self, model: str, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Outcome | Problem]]:
-        active = self.models.get(model)
+        active = self._models.get(model)
         if active is None:
             return [(ticket, Problem(Kind.NOT_READY, f"{model} has just gone out of service")) for ticket in tickets]
         wrong = [ticket for ticket in tickets if ticket.version not in {None, active.version}]

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from scoring.worker.models import ModelTable
 from tests.support.bundles import score_of
 from tests.support.serving import Held, Served, records, scores_of, wait_until
 
@@ -196,3 +197,19 @@ def test_the_metrics_count_what_became_of_requests_and_records(served: Served) -
     }
     assert metrics.problems == {"unscorable": 1, "malformed-request": 1, "not-found": 1}
     assert (metrics.records["small"], metrics.failures["small", "missing-field"]) == (3, 1)
+
+
+def test_a_version_that_is_being_replaced_is_live_until_the_next_one_is(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget, seen = ModelTable._forget, list[str]()
+
+    def looking(table: ModelTable, model: str) -> None:
+        forget(table, model)
+        seen.append(served.service.live(model).version)  # as a request would that comes at this very moment
+
+    monkeypatch.setattr(ModelTable, "_forget", looking)
+    served.promote(2)
+    served.promote(3)
+    assert seen == ["1", "2"]
+    assert served.service.live("small").version == "3"
