@@ -25,7 +25,7 @@ from scoring.worker.models import Active, Arrival, ModelTable, Pending
 IDLE_WAIT_S = 0.05
 STOP_PATIENCE_S = 10.0
 # How much of what the last micro-batch took goes into what one is expected to take.
-_RECENT = 0.1
+_RECENT = 0.25
 log = structlog.get_logger()
 
 

@@ -78,7 +78,8 @@ class Service:
         """
         self.live(model, version)
         loop = asyncio.get_running_loop()
-        expected_s = self._scoring.expected_s(self.hand.records)
+        # Where nothing is in hand it is tried: what took long, such as a lookup, may be over.
+        expected_s = self._scoring.expected_s(self.hand.records) if self.hand.records else 0.0
         if loop.time() + expected_s > deadline_s:
             raise Problem(
                 Kind.OUT_OF_REACH,

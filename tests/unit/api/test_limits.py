@@ -89,14 +89,27 @@ def test_a_request_whose_deadline_passes_is_answered_and_not_scored(tmp_path: Pa
         assert served.metrics.records["small"] == 2  # those of the first and of the last
 
 
-def test_a_deadline_that_cannot_be_met_is_not_waited_for(served: Served) -> None:
-    served.scoring._batch_s = 0.2
-    with served.client() as client:
-        answer = client.post(PATH, json=records(0), headers={"X-Request-Deadline-Ms": "100"})
+def test_a_deadline_that_cannot_be_met_is_not_waited_for(tmp_path: Path) -> None:
+    held = Held()
+    with Served(tmp_path, lookups=held) as served, served.client() as client:
+        served.promote()
+        (first,) = many(served, 1, records(0))
+        assert held.asked.acquire(timeout=10)
+        served.scoring._batch_s = 5.0
+        answer = client.post(PATH, json=records(0), headers={"X-Request-Deadline-Ms": "4000"})
         assert code(answer) == (503, "deadline-out-of-reach")
-        assert "about 200 ms" in answer.json()["detail"]
-        assert served.metrics.records["small"] == 0
-        assert client.post(PATH, json=records(0)).status_code == 200
+        assert "about 5001 ms" in answer.json()["detail"]
+        held.go_on.set()
+        assert first.result().status_code == 200
+        assert served.metrics.records["small"] == 1
+
+
+def test_what_took_long_before_keeps_nobody_from_trying_again(served: Served) -> None:
+    served.scoring._batch_s = 60.0
+    with served.client() as client:
+        for _ in range(3):
+            assert client.post(PATH, json=records(0)).status_code == 200
+    assert served.scoring._batch_s < 60.0
 
 
 def test_no_request_gets_more_time_than_the_longest_deadline(tmp_path: Path) -> None:
