@@ -14,6 +14,8 @@ from scoring.contract.errors import ConfigurationError, Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
 CONNECT_TIMEOUT_S = 10
+# A PostgreSQL server whose host or network vanished is given up after half a minute, not when TCP would.
+_VANISHED = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 # Execution option: how SQLite begins a transaction. What will write takes the write lock before it reads.
 SQLITE_BEGIN = "baton_sqlite_begin"
 
@@ -64,14 +66,14 @@ class Database:
         """Turn the database's errors into Baton's; a broken constraint stays IntegrityError.
 
         Raises:
-            Unavailable: the database cannot be reached or is locked; retry.
+            Unavailable: the database cannot be reached, is locked, or takes no writes during a failover; retry.
             ConfigurationError: it is there, but its tables are not, or access is refused.
         """
         try:
             yield
         except exc.IntegrityError:
             raise
-        except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+        except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as error:
             missing = "no such table" in str(error)
             kind = ConfigurationError if missing else Unavailable
             raise kind(f"the {self.shown}: {_sentence(error)}{self._missing if missing else ''}") from error
@@ -115,7 +117,8 @@ def _engine(url: URL, *, pooled: bool) -> sa.Engine:
     pool: dict[str, Any] = {"pool_pre_ping": True} if pooled else {"poolclass": sa.NullPool}
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url, pool)
-    arguments = {"connect_timeout": CONNECT_TIMEOUT_S} if url.get_backend_name() == "postgresql" else {}
+    to_libpq = {"connect_timeout": CONNECT_TIMEOUT_S, **_VANISHED}
+    arguments = to_libpq if url.get_backend_name() == "postgresql" else {}
     return sa.create_engine(url, isolation_level="READ COMMITTED", connect_args=arguments, **pool)
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from scoring.contract.errors import Unavailable
+from scoring.contract.errors import BatonError, Unavailable
 from scoring.predictions.writing import Batch, Gap, Overtaken
 from scoring.predictions.writing import Partition as Written
 from scoring.service.backoff import Backoff
@@ -23,8 +23,15 @@ BROKER_TIMEOUT_S = 0.5
 # How often the topics' ids are asked for: a topic that was deleted and made again begins anew.
 LOOK_EVERY_S = 5.0
 SOON_S = 0.2
+# How long the next try for one partition waits at the most, and how long tries may keep the records of others waiting.
+LONGEST_WAIT_S = 5.0
+PASS_S = 1.0
 _WAITS = Backoff(first_s=SOON_S, longest_s=10.0)
 log = structlog.get_logger()
+
+
+class NotYet(BatonError):
+    """A partition cannot be read yet; the message says what is in the way."""
 
 
 class Store(Protocol):
@@ -95,17 +102,20 @@ class Assignment:
         if not waiting:
             return
         self._see(self._topic_ids())
+        admitted = False
         for partition in waiting:
-            if self.partitions.get(*partition.place) is not partition:
-                continue  # its topic was made again just now
             try:
                 self._admit(partition)
-            except (KafkaException, Unavailable, Overtaken) as error:
+                admitted = True
+            except (KafkaException, NotYet, Overtaken) as error:  # the others do not wait for it
                 self._wait(partition, str(error))
-                if isinstance(error, Unavailable):  # the others would only wait for the same
-                    self.go_back(str(error), failed=True)
-                    return
-        self._read_admitted()
+                if self._clock_s() - now_s > PASS_S:  # each may have taken its timeout: records come first
+                    break
+            except Unavailable as error:
+                self.go_back(str(error), failed=True)
+                return
+        if admitted:
+            self._read_admitted()
 
     def go_back(self, problem: str | None, *, failed: bool, places: Iterable[Place] | None = None) -> None:
         """Discard what was fetched; partitions (by default all) wait for the tables to say where they go on.
@@ -136,14 +146,15 @@ class Assignment:
         """Have the client read what is admitted, from where the tables are, and nothing else."""
         admitted = [p for p in self.partitions.all() if p.next_offset is not None]
         try:
-            self._consumer.assign([TopicPartition(*p.place, p.next_offset or 0) for p in admitted])
+            self._consumer.assign([TopicPartition(*p.place, p.position) for p in admitted])
         except KafkaException as error:  # what it says next tells why
             log.warning("partitions.unassigned", error=str(error))
             self.partitions.reset([p.place for p in admitted], self._clock_s() + SOON_S, str(error))
 
     def _wait(self, partition: Partition, problem: str) -> None:
         partition.problem = problem
-        partition.not_before_s = self._clock_s() + SOON_S
+        partition.tries += 1
+        partition.not_before_s = self._clock_s() + min(LONGEST_WAIT_S, SOON_S * partition.tries)
 
     def _topic_ids(self) -> Mapping[str, str | None]:
         try:
@@ -176,17 +187,18 @@ class Assignment:
     def _admit(self, partition: Partition) -> None:
         topic_id = self._ids.get(partition.topic)
         if topic_id is None:
-            raise Unavailable(f"Kafka does not say which topic {partition.topic} is")
+            raise NotYet(f"Kafka does not say which topic {partition.topic} is")
         place = TopicPartition(*partition.place)
         low, high = self._consumer.get_watermark_offsets(place, BROKER_TIMEOUT_S, cached=False)
         written = Written(topic_id, partition.number, partition.topic)
         following = self._store.begin(written, low)
         self.answered()
         if following > high:
-            raise KafkaException(f"the tables have it up to {following}, the topic only up to {high}: it lost its end")
+            raise NotYet(f"the tables have it up to {following}, the topic only up to {high}: it lost its end")
         if following < low:
             following = self._step_over(Gap(written, following, low, self._now()))
-        partition.topic_id, partition.next_offset, partition.end, partition.problem = topic_id, following, high, None
+        partition.topic_id, partition.end, partition.problem = topic_id, high, None
+        partition.next_offset = partition.position = following
         log.info("partition.admitted", partition=f"{partition.topic}/{partition.number}", offset=following)
 
     def _step_over(self, gap: Gap) -> int:

@@ -2,6 +2,7 @@
 
 Rows and offsets are written in one transaction. Whatever goes wrong, what was read is thrown away and the tables are
 asked where to go on: so a record is in them once, whoever was killed, and nothing is kept while the database is away.
+While a batch is being written the next one is read; it is written only once the one before was.
 """
 
 import time
@@ -22,6 +23,7 @@ from scoring.sink.metrics import Metrics
 from scoring.sink.partitions import Partition
 from scoring.sink.readiness import Report, report
 from scoring.sink.sorting import Row, kept_aside, record_of, recorded_at, row_of
+from scoring.sink.writer import Outcome, Writer
 
 # How often markers of transactions behind the last record are stepped over, and the report is made.
 IDLE_S = 1.0
@@ -62,13 +64,14 @@ class Loop:
         self._consumer = consumer
         self._assignment = assignment
         self._intake = intake
-        self._store = store
         self._feeds = feeds
         self._metrics = metrics
         self._stopping = stopping
         self._beat = beat
         self._now = now
         self._clock_s = clock_s
+        self._writer = Writer(store.write, now, clock_s)
+        self._under_way: Sequence[Item] = ()
         self._idle_at_s = self._report_at_s = 0.0
         self.report = Report()
 
@@ -78,11 +81,14 @@ class Loop:
         while not self._stopping():
             self.turn()
         log.info("sink.stopping")
+        self.settle()
         self._consumer.close()
 
     def turn(self) -> None:
         """Once round."""
         self._beat()
+        if self._assignment.partitions.waiting():
+            self.settle()  # the tables would say where that batch began
         self._assignment.look()
         self._assignment.admit()
         taken = self._intake.take()
@@ -90,20 +96,23 @@ class Loop:
             self._assignment.go_back("it stands where the topic has nothing", failed=False, places=taken.astray)
         items = self._sorted(taken.messages)
         self._note_ends(taken)
-        if items:
-            self._keep(items)
-        elif self._clock_s() >= self._idle_at_s:
+        settled = self.settle()
+        if items and settled:
+            self._under_way = items
+            self._writer.begin(batch_of(items))
+        elif settled and self._clock_s() >= self._idle_at_s:
             self._idle_at_s = self._clock_s() + IDLE_S
             self._step_over_markers()
         self._tell()
 
     def _sorted(self, messages: Sequence[Message]) -> list[Item]:
-        """The rows of records that are the next of their partitions; others slipped through before a seek."""
+        """The rows of records that are due; others were read before the client was told anew where to read."""
         items, partitions = [], self._assignment.partitions
         for message in messages:
-            partition = partitions.get(message.topic() or "", message.partition() or 0)
-            if partition is None or partition.next_offset is None or (message.offset() or 0) < partition.next_offset:
+            partition, offset = partitions.get(message.topic() or "", message.partition() or 0), message.offset() or 0
+            if partition is None or partition.next_offset is None or offset < partition.position:
                 continue
+            partition.position = offset + 1
             record = record_of(message, partition.topic_id)
             items.append(Item(partition, message, row_of(record, self._feeds[partition.topic])))
         return items
@@ -114,10 +123,20 @@ class Loop:
             if partition is not None and partition.next_offset is not None:
                 partition.end = partition.read_end = end
 
-    def _keep(self, items: Sequence[Item]) -> None:
-        """Write, or go back to what the tables say."""
+    def settle(self) -> bool:
+        """Wait for the batch under way; where it failed, go back to what the tables say.
+
+        Returns:
+            whether what was read since still follows what is in the tables.
+        """
+        items, self._under_way = self._under_way, ()
+        if not items:
+            return True
         try:
-            self._write(items)
+            try:
+                self._written(items, self._writer.end())
+            except Refused as error:
+                self._write_apart(items, error)
         except Overtaken as error:
             self._metrics.batches["overtaken"] += 1
             log.warning("batch.overtaken", error=str(error))
@@ -125,23 +144,27 @@ class Loop:
         except Unavailable as error:
             self._metrics.batches["failed"] += 1
             self._assignment.go_back(str(error), failed=True)
+        else:
+            return True
+        return False
 
     def _write(self, items: Sequence[Item]) -> None:
-        """Write these; of several that the database refuses, each half by itself, until the one is found."""
-        began_s = self._clock_s()
         try:
-            self._store.write(batch_of(items))
+            self._written(items, self._writer.write(batch_of(items)))
         except Refused as error:
-            if len(items) == 1:
-                self._store.write(batch_of([_aside(items[0], str(error))]))
-            else:
-                middle = len(items) // 2
-                self._write(items[:middle])
-                self._write(items[middle:])
-                return
-        self._written(items, self._clock_s() - began_s)
+            self._write_apart(items, error)
 
-    def _written(self, items: Sequence[Item], took_s: float) -> None:
+    def _write_apart(self, items: Sequence[Item], error: Refused) -> None:
+        """Of several that the database refuses write each half by itself, until the one is found and kept aside."""
+        if len(items) == 1:
+            aside = [_aside(items[0], str(error))]
+            self._written(aside, self._writer.write(batch_of(aside)))
+            return
+        middle = len(items) // 2
+        self._write(items[:middle])
+        self._write(items[middle:])
+
+    def _written(self, items: Sequence[Item], outcome: Outcome) -> None:
         for item in items:
             item.partition.next_offset = (item.message.offset() or 0) + 1
             self._metrics.records[item.partition.topic] += 1
@@ -150,10 +173,10 @@ class Loop:
         newest = recorded_at(items[-1].message)
         items[-1].partition.newest_at = newest
         if newest is not None:
-            self._metrics.delay_seconds.observe(max(0.0, (self._now() - newest).total_seconds()))
+            self._metrics.delay_seconds.observe(max(0.0, (outcome.at - newest).total_seconds()))
         self._metrics.batches["written"] += 1
         self._metrics.batch_records.observe(len(items))
-        self._metrics.write_seconds.observe(took_s)
+        self._metrics.write_seconds.observe(outcome.took_s)
         self._assignment.took()
 
     def _step_over_markers(self) -> None:
@@ -169,14 +192,14 @@ class Loop:
             return
         moves = [Move(p.written, p.next_offset or 0, p.read_end or 0) for p in behind]
         try:
-            self._store.write(Batch(moves))
+            self._writer.write(Batch(moves))
         except Overtaken:
             self._assignment.go_back("another sink writes it", failed=False)
         except Unavailable as error:
             self._assignment.go_back(str(error), failed=True)
         else:
             for partition in behind:
-                partition.next_offset = partition.read_end
+                partition.next_offset = partition.position = partition.read_end or 0
             self._assignment.took()
 
     def _tell(self) -> None:

@@ -18,12 +18,14 @@ class Partition(msgspec.Struct):
 
     Attributes:
         topic_id: of the topic as it was when the partition was admitted.
-        next_offset: what the tables say comes next; None until admitted.
+        next_offset: what comes next in the tables; None until admitted.
+        position: what is taken next; ahead of that while a batch is being written.
         end: the offset behind its last record, as far as that is known.
         read_end: the offset behind the markers of transactions that follow the last record; None where more came since.
         newest_at: the timestamp of the last record in the tables.
         ended_at_s: when it was last known to be in the tables to its end, on the monotonic clock.
         not_before_s: when it may be admitted again at the earliest, on the monotonic clock.
+        tries: how often in a row it could not be admitted.
         problem: why it is not admitted, for people.
     """
 
@@ -31,11 +33,13 @@ class Partition(msgspec.Struct):
     number: int
     topic_id: str = ""
     next_offset: int | None = None
+    position: int = 0
     end: int | None = None
     read_end: int | None = None
     newest_at: datetime | None = None
     ended_at_s: float | None = None
     not_before_s: float = 0.0
+    tries: int = 0
     problem: str | None = None
 
     @property

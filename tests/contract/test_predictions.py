@@ -416,6 +416,23 @@ def test_what_is_old_goes_piece_by_piece_and_the_latest_of_each_key_stays(
     assert {one.rows for one in old(predictions_database, timedelta(days=90))} == {0}
 
 
+def test_a_server_that_takes_no_writes_as_during_a_failover_is_unavailable(
+    make_postgres_database: MakeDatabase,
+) -> None:
+    database = open_database(make_postgres_database())
+    migrate(database, MIGRATIONS)
+    known = Tables(database).begin(PARTITION, 0)
+    with database.engine.begin() as connection:
+        name = database.engine.url.database
+        connection.execute(sa.text(f"alter database {name} set default_transaction_read_only = on"))
+    database.engine.dispose()
+    with pytest.raises(Unavailable, match="read-only"):
+        Tables(database).begin(PARTITION, 0)
+    with pytest.raises(Unavailable, match="read-only"):
+        Tables(database).write(Batch([Move(PARTITION, known, 1)], [prediction_row(predicted(0))]))
+    database.engine.dispose()
+
+
 def test_the_tables_may_stand_in_a_schema_of_their_own(make_postgres_database: MakeDatabase) -> None:
     url = make_postgres_database()
     plain = open_database(url)

@@ -114,12 +114,21 @@ class Slot:
         frozen.send(signal.SIGCONT)
         self.counts["frozen"] += 1
         if in_its_slot:
-            wait_until(lambda: frozen.poll() is not None, 60, f"it was succeeded and runs on\n{self._ground.logs()}")
-            assert frozen.poll() == AGAIN, f"it ended with {frozen.poll()}\n{self._ground.logs()}"
-            self.counts["fenced"] += 1
+            self._fence(frozen)
         else:
             self._plan = Plan(count=0)  # it is killed once it had a moment to do harm
             self._since_s = time.monotonic() + 1
+
+    def _fence(self, frozen: Child) -> None:
+        """Of two in a slot the one that joined last stays: mostly the successor, unless the frozen one never joined."""
+        both = [child for child in (frozen, self.child) if child is not None]
+        wait_until(lambda: any(c.poll() is not None for c in both), 60, f"both run on\n{self._ground.logs()}")
+        (gone,) = (child for child in both if child.poll() is not None)
+        assert gone.poll() == AGAIN, f"it ended with {gone.poll()}\n{self._ground.logs()}"
+        self.counts["fenced"] += 1
+        (self.child,) = (child for child in both if child is not gone)
+        if self._todo:  # it makes room for the next one after a while
+            self._plan, self._since_s = Plan(count=10), time.monotonic()
 
 
 class Feed:
@@ -145,8 +154,9 @@ class Feed:
     def _run(self) -> None:
         try:
             while self._fed() < self._records or not self._stop.is_set():
-                self._ground.stream.feed_once(self._chooser.choice((5, 50, 400, 2_000)))
-                if self._fed() >= self._records or not self._stop.is_set():
+                enough = self._fed() >= self._records
+                self._ground.stream.feed_once(20 if enough else self._chooser.choice((5, 50, 400, 2_000)))
+                if enough or not self._stop.is_set():
                     self._stop.wait(self._chooser.random() / 10)
         except Exception as error:
             self._error = error

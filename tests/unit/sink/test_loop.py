@@ -1,6 +1,7 @@
 """The loop of a sink on topics in memory and real tables on SQLite."""
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from scoring.sink.feeds import feeds_of
 from scoring.sink.intake import Intake
 from scoring.sink.loop import Loop
 from scoring.sink.metrics import Metrics
-from scoring.sink.readiness import view
+from scoring.sink.readiness import View, report, view
 from tests.support.predictions import INPUT, LETTERS, PLACE, lettered, moved, predicted, record, rows, stored
 from tests.support.simulated_topics import SimulatedConsumer, SimulatedTopics
 
@@ -38,8 +39,11 @@ class Planned(Tables):
         self.before: list[Exception | None] = []
         self.after: list[Exception | None] = []
         self.refuse: Callable[[Batch], bool] = lambda _: False
+        self.gate = threading.Event()
+        self.gate.set()
 
     def write(self, batch: Batch) -> None:
+        assert self.gate.wait(20)
         _raise_next(self.before)
         if self.refuse(batch):
             raise Refused("a value is too odd")
@@ -96,7 +100,13 @@ class Stage:
         """Let the loop come round, with time in between."""
         for _ in range(times):
             self.loop.turn()
+            self.loop.settle()
             self.clock.now_s += every_s
+
+    @property
+    def view(self) -> View:
+        """How the sink stands."""
+        return view(report(self.assignment, NOW, self.clock.now_s), 0.0)
 
     @property
     def offsets(self) -> list[int]:
@@ -149,10 +159,10 @@ def test_a_database_that_goes_away_during_a_write_loses_and_doubles_nothing(stag
     planned: list[Exception | None] = [Unavailable("gone"), *([Unavailable("still gone")] if when == "before" else [])]
     getattr(stage.store, when).extend(planned)
     stage.turn()
-    assert view(stage.loop.report, 0.0).why_not == ("gone",)
+    assert stage.view.why_not == ("gone",)
     stage.turn(3)
     assert stage.offsets == [0, 1, 2, 3, 4]
-    assert view(stage.loop.report, 0.0).ready
+    assert stage.view.ready
     assert stage.metrics.batches["failed"] == len(planned)
 
 
@@ -181,7 +191,7 @@ def test_what_another_sink_wrote_meanwhile_is_not_written_again(stage: Stage) ->
     stage.turn(2)
     assert stage.metrics.batches == {"written": 1, "overtaken": 1}
     assert stage.offsets == list(range(10))
-    assert view(stage.loop.report, 0.0).ready
+    assert stage.view.ready
 
 
 def test_records_that_slip_through_before_a_seek_are_dropped(stage: Stage) -> None:
@@ -276,7 +286,7 @@ def test_a_topic_that_lost_its_end_is_waited_for_and_said(stage: Stage) -> None:
     del stage.topics.records[PREDICTIONS, 0][2:]
     stage.start()
     stage.turn(2)
-    (why,) = view(stage.loop.report, 0.0).why_not
+    (why,) = stage.view.why_not
     assert "it lost its end" in why
     stage.topics.add(*map(predicted, range(2, 7)))
     stage.turn()
@@ -290,8 +300,24 @@ def test_a_topic_that_is_not_there_is_named_and_the_others_are_read(stage: Stage
     stage.consumer.give((PREDICTIONS, 0))
     stage.turn()
     assert stage.offsets == [0]
-    (why,) = view(stage.loop.report, 0.0).why_not
+    (why,) = stage.view.why_not
     assert why == f"there is no topic {LETTERS_TOPIC}; `baton topics create` makes it"
+
+
+def test_a_topic_that_goes_while_it_is_read_keeps_no_other_one_waiting(stage: Stage) -> None:
+    stage.topics.add(predicted(0), lettered(0))
+    stage.turn()
+    stage.topics.ids[LETTERS_TOPIC] = None
+    stage.topics.records[LETTERS_TOPIC, 0].clear()
+    stage.start()
+    stage.turn()
+    told = len(stage.consumer.assigned)
+    for offset in range(1, 6):
+        stage.topics.add(predicted(offset))
+        stage.turn()
+    assert stage.offsets == list(range(6))
+    assert len(stage.consumer.assigned) == told  # the client is not told anew each time
+    assert stage.assignment.problem is None
 
 
 def test_a_broker_that_is_away_is_waited_for(stage: Stage) -> None:
@@ -299,7 +325,7 @@ def test_a_broker_that_is_away_is_waited_for(stage: Stage) -> None:
     stage.topics.add(*map(predicted, range(2)))
     stage.turn(3)
     assert stage.offsets == []
-    assert not view(stage.loop.report, 0.0).ready
+    assert not stage.view.ready
     stage.topics.away = False
     stage.turn(3)
     assert stage.offsets == [0, 1]
@@ -328,14 +354,14 @@ def test_batches_end_with_their_bytes_too(stage: Stage, monkeypatch: pytest.Monk
 
 def test_how_far_behind_a_partition_is_is_known_in_records_and_seconds(stage: Stage) -> None:
     stage.turn()
-    assert [(p.topic, p.lag, p.lag_s) for p in stage.loop.report.partitions] == [
+    assert [(p.topic, p.lag, p.lag_s) for p in stage.view.report.partitions] == [
         (LETTERS_TOPIC, 0, 0.0),
         (PREDICTIONS, 0, 0.0),
     ]
     stage.topics.add(*map(predicted, range(250)))
     stage.start()
     stage.turn()
-    (predictions,) = (p for p in stage.loop.report.partitions if p.topic == PREDICTIONS)
+    (predictions,) = (p for p in stage.view.report.partitions if p.topic == PREDICTIONS)
     assert (predictions.lag, predictions.lag_s) == (150, 60.0)
 
 
@@ -354,3 +380,70 @@ def test_an_overtaken_gap_is_looked_at_again(stage: Stage, monkeypatch: pytest.M
         stage.turn()
     stage.turn(2)
     assert stage.metrics.gone == {(PREDICTIONS, "0"): 3}
+
+
+# --- a batch is being written while the next one is read ----------------------------------------------------------
+
+
+@pytest.fixture
+def gate(stage: Stage) -> Iterator[threading.Event]:
+    """Writes wait for it."""
+    opened = threading.Event()
+    stage.store.gate = opened
+    yield opened
+    opened.set()
+
+
+def test_the_next_batch_is_read_while_one_is_written_and_follows_it(stage: Stage, gate: threading.Event) -> None:
+    stage.topics.add(*map(predicted, range(150)))
+    stage.loop.turn()  # a hundred are on their way
+    (predictions,) = (p for p in stage.assignment.partitions.all() if p.topic == PREDICTIONS)
+    assert (predictions.next_offset, predictions.position) == (0, 100)
+    gate.set()
+    stage.turn()
+    assert stage.offsets == list(range(150))
+    assert stage.metrics.batches["written"] == 2
+
+
+@pytest.mark.parametrize("error", [Unavailable("gone"), Overtaken("another sink")])
+def test_what_was_read_behind_a_batch_that_failed_is_thrown_away_with_it(
+    stage: Stage, gate: threading.Event, error: Exception
+) -> None:
+    stage.topics.add(*map(predicted, range(150)))
+    stage.store.before.append(error)
+    stage.loop.turn()
+    gate.set()
+    stage.turn()  # the second fifty were read by then
+    assert stage.offsets == []
+    stage.turn(3)
+    assert stage.offsets == list(range(150))
+
+
+def test_partitions_that_come_while_a_batch_is_written_wait_for_it(stage: Stage, gate: threading.Event) -> None:
+    stage.topics.add(*map(predicted, range(150)))
+    stage.loop.turn()
+    stage.consumer.give((PREDICTIONS, 0))
+    gate.set()
+    stage.turn(3)
+    assert stage.offsets == list(range(150))
+    assert stage.metrics.batches["overtaken"] == 0
+
+
+def test_the_one_record_that_the_database_refuses_is_found_with_the_next_batch_in_hand(
+    stage: Stage, gate: threading.Event
+) -> None:
+    stage.topics.add(*map(predicted, range(150)))
+    stage.store.refuse = lambda batch: any(row.topic_offset == 23 for row in batch.predictions)
+    stage.loop.turn()
+    gate.set()
+    stage.turn(2)
+    assert stage.offsets == [n for n in range(150) if n != 23]
+
+
+def test_told_to_stop_it_waits_for_the_batch_under_way(stage: Stage) -> None:
+    stage.topics.add(*map(predicted, range(5)))
+    stage.loop.turn()
+    stage.loop._stopping = lambda: True
+    stage.loop.run()
+    assert stage.metrics.records[PREDICTIONS] == 5
+    assert stage.offsets == [0, 1, 2, 3, 4]
