@@ -18,6 +18,7 @@ BENCHES = {
     "swaps": ["--swaps", "200", "--rebalances", "5", "--minutes", "18"],
     "cost": ["--rounds", "5", "--minutes", "6"],
     "backfill": ["--rounds", "3"],
+    "serving": ["--rounds", "3", "--seconds", "5"],
 }
 SHORT = {"throughput": ["--only", "baton,pass-through"]}
 

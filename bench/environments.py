@@ -34,6 +34,15 @@ def python_that_scores() -> Path:
     return _made_from(PROJECT / "requirements-scoring.lock", FOLDER, "scoring")
 
 
+def python_that_serves() -> Path:
+    """The interpreter of an environment as the image of workers and the API has it.
+
+    Raises:
+        NotInstalled: it cannot be made.
+    """
+    return _made_from(PROJECT / "requirements-worker.lock", FOLDER, "serving")
+
+
 def _made_from(lock: Path, into: Path, name: str) -> Path:
     """Made where it is missing or its lock has changed."""
     folder = into / f"{name}-{digest_of(lock.read_bytes())[:12]}"

@@ -80,6 +80,10 @@ class Running:
         """Resident memory of the process alone; what it starts to fetch and try a bundle ends after that."""
         return _resident_bytes(self.process.pid)
 
+    def tree_memory_bytes(self) -> int:
+        """Resident memory of the process and everything that it has started."""
+        return sum(map(_resident_bytes, self._tree()))
+
     def _tree(self) -> list[int]:
         pids = [self.process.pid]
         for pid in pids:

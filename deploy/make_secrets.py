@@ -6,6 +6,7 @@ container reads them as a user of its own. Secrets that are there are never writ
 
 import argparse
 import base64
+import hashlib
 import json
 import secrets
 from pathlib import Path
@@ -14,8 +15,12 @@ NAMES = ("airflow", "mlflow", "baton")
 """The databases on the compose file's PostgreSQL, each with a user of the same name."""
 
 
-def made(warehouse: str) -> dict[str, str]:
-    """The content of every secret by the name of its file, new each time but for the warehouse's URL."""
+def made(warehouse: str, api_token: str | None = None) -> dict[str, str]:
+    """The content of every secret by the name of its file, new each time but for what is given.
+
+    Args:
+        api_token: may do everything that the API does; its digest alone is kept.
+    """
     databases = {name: secrets.token_urlsafe(24) for name in NAMES}
     queue, registry = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     urls = {name: f"postgresql+psycopg://{name}:{databases[name]}@postgres/{name}" for name in NAMES}
@@ -27,6 +32,7 @@ def made(warehouse: str) -> dict[str, str]:
         "signing-keys.json": json.dumps(_signing_keys()),
         "airflow-passwords.json": json.dumps({name: secrets.token_urlsafe(12) for name in ("admin", "viewer")}),
         "mlflow-auth.ini": _mlflow_auth(urls["mlflow"], registry),
+        "api-tokens.json": json.dumps(_api_tokens(api_token or secrets.token_urlsafe(32))),
         "metrics-token": secrets.token_urlsafe(24),
         "grafana-password": secrets.token_urlsafe(12),
         "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
@@ -73,16 +79,23 @@ def main() -> None:
     parser.add_argument("--warehouse", required=True, help="SQLAlchemy URL of the database that the models read")
     parser.add_argument("--folder", type=Path, default=Path("secrets"), help="where to write (default: secrets)")
     given = parser.parse_args()
-    written = write(given.folder, made(given.warehouse))
-    said = (
-        f"wrote {len(written)} secrets to {given.folder}" if written else f"{given.folder} holds every secret already"
-    )
-    print(said)
+    token = secrets.token_urlsafe(32)
+    written = write(given.folder, made(given.warehouse, token))
+    if not written:
+        print(f"{given.folder} holds every secret already")
+        return
+    print(f"wrote {len(written)} secrets to {given.folder}")
+    print(f"the API's token, which is told this once: {token}")
 
 
 def _signing_keys() -> dict[str, object]:
     name = f"cluster-{secrets.token_hex(4)}"
     return {"active": name, "keys": {name: base64.b64encode(secrets.token_bytes(32)).decode()}}
+
+
+def _api_tokens(token: str) -> list[dict[str, object]]:
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return [{"name": "cluster", "sha256": digest, "scopes": ["read", "score"]}]
 
 
 def _mlflow_auth(url: str, password: str) -> str:

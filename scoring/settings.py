@@ -169,20 +169,6 @@ class Settings(ApiSettings, BaseSettings):
         """The file of the API's tokens, or ConfigurationError: the API is never served without."""
         return self._need("api_tokens_file", self.api_tokens_file)
 
-    def need_certificate(self) -> tuple[Path, Path] | None:
-        """The files of the API's certificate and of its key; None where it speaks plain HTTP.
-
-        Raises:
-            ConfigurationError: there is one of the two alone, or a file is not there.
-        """
-        if self.api_certificate is None and self.api_key is None:
-            return None
-        found = {name: self._need(name, getattr(self, name)) for name in ("api_certificate", "api_key")}
-        wrong = [f"BATON_{name.upper()}: there is no file {path}" for name, path in found.items() if not path.is_file()]
-        if wrong:
-            raise ConfigurationError("; ".join(wrong))
-        return found["api_certificate"], found["api_key"]
-
     def need_keyring(self) -> Keyring:
         """The signing keys.
 
@@ -292,7 +278,6 @@ class Settings(ApiSettings, BaseSettings):
             self.need_registry_uri,
             self.need_cache_dir,
             self.need_tokens_file,
-            self.need_certificate,
             self.need_metrics_token,
             *also,
         )

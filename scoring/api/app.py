@@ -54,11 +54,18 @@ def make_app(score: ScoreRoutes, read: ReadRoutes, predictions: PredictionRoutes
 
 
 def guarded(
-    app: ASGIApp, *, tokens: TokenFile, metrics_token: str | None, service: Service, settings: Settings
+    app: ASGIApp,
+    score: ScoreRoutes,
+    *,
+    tokens: TokenFile,
+    metrics_token: str | None,
+    service: Service,
+    settings: Settings,
 ) -> Gate:
     """The operations behind the gate."""
     return Gate(
         app,
+        score.answer,
         tokens=tokens,
         metrics_token=metrics_token,
         hand=service.hand,

@@ -7,12 +7,12 @@ most requests are.
 import hmac
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import msgspec
 import structlog
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,7 +27,10 @@ Headers = Mapping[bytes, bytes]
 ASKED = "baton"
 """Under this key of its scope the application finds what is asked."""
 _OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
-_SCORING = re.compile(r"/v1/models/[^/]+/(score)|/v2/models/[^/]+(?:/versions/[^/]+)?/(infer)")
+_SCORING = re.compile(
+    r"/v1/models/(?P<model>[^/]+)/(?P<name>score)"
+    r"|/v2/models/(?P<served>[^/]+)(?:/versions/(?P<version>[^/]+))?/(?P<other>infer)"
+)
 _REPEATED = frozenset(name.encode() for name in CORRELATION_HEADERS)
 _GONE = 499  # nobody's standard, but everybody's habit: the client did not wait for the answer
 log = structlog.get_logger()
@@ -37,7 +40,8 @@ class Asked(msgspec.Struct, kw_only=True, gc=False):
     """What is known of a request from its head.
 
     Attributes:
-        operation: what is asked, for the metrics.
+        operation: which way of scoring is asked for; empty for everything else.
+        model, version: what is to score, where scoring is asked for.
         trusted: whether a token was shown that allows it.
         began_s: when it arrived, by ``time.perf_counter``.
         size_bytes: of the body, as far as the head tells; else the most that it may have.
@@ -46,10 +50,12 @@ class Asked(msgspec.Struct, kw_only=True, gc=False):
     """
 
     headers: Headers
-    operation: str
-    trusted: bool
     began_s: float
     size_bytes: int
+    operation: str = ""
+    model: str = ""
+    version: str | None = None
+    trusted: bool = False
     status: int = 0
     problem: str = ""
 
@@ -58,6 +64,9 @@ class Gate:
     """Lets requests through to the application.
 
     Args:
+        app: answers what does not ask for scores.
+        score: answers what does. Finding its way through the application's routes and middleware would take it longer
+            than being scored.
         metrics_token: also allows to read the metrics; None where there is none.
         request_bytes: how large a body may be.
         operation: what the application was asked, once it has found out.
@@ -66,6 +75,7 @@ class Gate:
     def __init__(
         self,
         app: ASGIApp,
+        score: Callable[[Asked, Request], Awaitable[Response]],
         *,
         tokens: TokenFile,
         metrics_token: str | None,
@@ -75,6 +85,7 @@ class Gate:
         operation: Callable[[Scope], str],
     ) -> None:
         self._app = app
+        self._score = score
         self._tokens = tokens
         self._metrics_token = metrics_token
         self._hand = hand
@@ -104,8 +115,10 @@ class Gate:
             await refusal(problem, scope)(scope, receive, telling)
         except ClientDisconnect:
             asked.status = _GONE
-        except Exception:  # it was answered as an internal problem
+        except Exception:
             log.exception("request.failed", operation=asked.operation)
+            if not asked.status:
+                await refusal(Problem(Kind.INTERNAL, "the log says more; ask again"), scope)(scope, receive, telling)
         finally:
             self._count(asked, scope)
 
@@ -122,15 +135,14 @@ class Gate:
 
     def _asked(self, scope: Scope) -> Asked:
         headers: Headers = dict(scope["headers"])
-        found = _SCORING.fullmatch(scope["path"]) if scope["method"] == "POST" else None
         length = headers.get(b"content-length", b"")
-        return Asked(
-            headers=headers,
-            operation=(found[1] or found[2]) if found else "",
-            trusted=False,
-            began_s=time.perf_counter(),
-            size_bytes=int(length) if length.isdigit() else self._request_bytes,
-        )
+        size_bytes = int(length) if length.isdigit() else self._request_bytes
+        asked = Asked(headers=headers, began_s=time.perf_counter(), size_bytes=size_bytes)
+        found = _SCORING.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+        if found is not None:
+            asked.operation, asked.model = found["name"] or found["other"], found["model"] or found["served"]
+            asked.version = found["version"]
+        return asked
 
     async def _let_through(self, scope: Scope, receive: Receive, send: Send, asked: Asked) -> None:
         self._authorise(scope["path"], asked)
@@ -141,7 +153,8 @@ class Gate:
             raise too_large(self._request_bytes)
         self._hand.take(asked.size_bytes)
         try:
-            await self._app(scope, receive, send)
+            answer = await self._score(asked, Request(scope, receive))
+            await answer(scope, receive, send)
         finally:
             self._hand.answered(asked.size_bytes)
 

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from scoring.api.parts import process_id
-from scoring.api.server import listening, serve
+from scoring.api.server import certificate_of, listening, serve
 from scoring.api.tokens import read_tokens
 from scoring.contract.decoding import decodable
 from scoring.contract.errors import ConfigurationError
@@ -72,6 +72,7 @@ def check(settings: Settings) -> None:
     """
     settings.check_api(
         partial(check_options, settings),
+        partial(certificate_of, settings),
         lambda: read_tokens(settings.need_tokens_file()) if settings.api_tokens_file else None,
     )
 
@@ -85,7 +86,7 @@ def supervise(settings: Settings) -> int:
     check(settings)
     configure_logging(settings.log_format)
     slots = range(settings.slot, settings.slot + settings.api_processes)
-    identify(supervisor=f"{settings.deployment}/api-{settings.slot}+{len(slots)}")
+    identify(supervisor=f"{process_id(settings)}+{len(slots)}")
     reserved = _bound(settings)  # never listened on: it keeps the port, and tells which one where any would do
     post = ApiPost(
         deployment=settings.deployment,

@@ -162,7 +162,7 @@ OPERATIONS: tuple[Operation, ...] = (
         scopes=(),
         summary="Open Inference Protocol: whether the server answers",
         answers="Live",
-        problems=(),
+        problems=(Kind.UNAVAILABLE,),
     ),
     Operation(
         name="ready",
@@ -242,7 +242,7 @@ OPERATIONS: tuple[Operation, ...] = (
         scopes=(),
         summary="Whether this process answers",
         answers="Live",
-        problems=(),
+        problems=(Kind.UNAVAILABLE,),
     ),
     Operation(
         name="ready",

@@ -35,8 +35,8 @@ log = structlog.get_logger()
 
 
 def process_id(settings: Settings) -> str:
-    """``deployment/api-slot``: the name of a process of the API for ever."""
-    return f"{settings.deployment}/api-{settings.slot}"
+    """``deployment/api.slot``: the name of a process of the API for ever, which no worker can have."""
+    return f"{settings.deployment}/api.{settings.slot}"
 
 
 class Serving:
@@ -84,12 +84,14 @@ class Serving:
         )
         self._predictions = PredictionRoutes(lambda: Predictions.open(settings.need_predictions_url()))
         source = self._source(settings, name)
+        score = ScoreRoutes(self._service, settings)
         self.app: ASGIApp = guarded(
             make_app(
-                ScoreRoutes(self._service, settings),
+                score,
                 ReadRoutes(self._service, Versions(), partial(exposition, source)),
                 self._predictions,
             ),
+            score,
             tokens=TokenFile(settings.need_tokens_file()),
             metrics_token=settings.need_metrics_token(),
             service=self._service,
@@ -118,7 +120,7 @@ class Serving:
 
     def silent_s(self) -> float:
         """How long the scoring thread has not come round, in seconds."""
-        return self._scoring.silent_s()
+        return self._service.silent_s()
 
     def _source(self, settings: Settings, name: str) -> Source:
         return Source(

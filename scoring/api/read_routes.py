@@ -19,6 +19,7 @@ from scoring.api.service import Service
 from scoring.api.versions import Versions
 from scoring.contract.features import Field
 from scoring.contract.heartbeat import ModelStatus
+from scoring.worker.readiness import LIVE_WITHIN_S
 
 _encode = msgspec.json.Encoder().encode
 
@@ -88,7 +89,10 @@ class ReadRoutes:
     # --- health and numbers ---------------------------------------------------------------------------------------
 
     async def live(self) -> Response:
-        """Whether this process answers."""
+        """Whether this process answers, and scores."""
+        silent_s = self._service.silent_s()
+        if silent_s > LIVE_WITHIN_S:
+            raise Problem(Kind.UNAVAILABLE, f"the scoring thread has not come round for {silent_s:.0f} s")
         return _json({"live": True})
 
     async def ready(self, request: Request) -> Response:

@@ -7,8 +7,10 @@ of one request when little comes, and grow with the load.
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 import structlog
 
@@ -23,8 +25,15 @@ from scoring.worker.models import Active, Arrival, ModelTable, Pending
 IDLE_WAIT_S = 0.05
 STOP_PATIENCE_S = 10.0
 # How much of what the last micro-batch took goes into what one is expected to take.
-_RECENT = 0.1
+_RECENT = 0.25
 log = structlog.get_logger()
+
+
+class Standing(NamedTuple):
+    """Which bundles score, and which models were retired under which sequence. It is replaced whole, never changed."""
+
+    live: Mapping[str, Active]
+    retired: Mapping[str, int]
 
 
 class Scoring:
@@ -34,6 +43,9 @@ class Scoring:
         arrivals: bundles that are ready, refusals and retirements.
         settled: told what became of each, once it counts here.
         loop: where the outcomes are waited for.
+
+    Attributes:
+        standing: what scores; other threads look at it at any time.
     """
 
     def __init__(
@@ -52,11 +64,13 @@ class Scoring:
         self._maximum_batch_records = maximum_batch_records
         self._metrics = metrics
         self._loop = loop
-        self._tickets: SimpleQueue[Ticket] = SimpleQueue()
-        self._first: Ticket | None = None  # taken, but for the batch before it was too much
+        self._coming: list[Ticket] = []  # until the event loop has come round
+        self._tickets: SimpleQueue[list[Ticket]] = SimpleQueue()
+        self._waiting: deque[Ticket] = deque()  # taken, but for the batch before it was too much
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scoring", daemon=True)
-        self.models = ModelTable()
+        self._models = ModelTable()
+        self.standing = Standing({}, {})
         self._beat_s = time.monotonic()
         self._batch_s = 0.0  # what a micro-batch took, of late, in seconds
 
@@ -78,8 +92,18 @@ class Scoring:
         return self._batch_s * (1.0 + records / self._maximum_batch_records)
 
     def put(self, ticket: Ticket) -> None:
-        """Let a ticket be scored; how many there may be is its caller's business."""
-        self._tickets.put(ticket)
+        """Let a ticket be scored; how many there may be is its caller's business, which is in the event loop.
+
+        Those of one turn of the event loop are handed over together: threads that wake each other for every single one
+        spend more on that than on scoring.
+        """
+        self._coming.append(ticket)
+        if len(self._coming) == 1:
+            self._loop.call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._tickets.put(self._coming)
+        self._coming = []
 
     def _run(self) -> None:
         while True:
@@ -97,9 +121,10 @@ class Scoring:
             arrival = self._arrivals.get()
             if isinstance(arrival, Active):
                 arrival.scorer.lap = self._metrics.lap
-            self.models.apply(arrival)
-            for pending in self.models.pending:
-                self.models.settle(pending)
+            self._models.apply(arrival)
+            self.standing = self._standing_with(arrival.model)
+            for pending in self._models.pending:
+                self._models.settle(pending)
                 self._settled(pending)
             self._metrics.swaps[arrival.model, type(arrival).__name__.lower()] += 1
             log.info(
@@ -110,25 +135,34 @@ class Scoring:
                 outcome=type(arrival).__name__.lower(),
             )
 
+    def _standing_with(self, model: str) -> Standing:
+        """For others than this thread: the table is without a model for a moment while that is replaced."""
+        active, retired = self._models.get(model), self._models.retired.get(model)
+        before = self.standing
+        live = {name: other for name, other in before.live.items() if name != model}
+        gone = {name: sequence for name, sequence in before.retired.items() if name != model}
+        return Standing(
+            live if active is None else {**live, model: active}, gone if retired is None else {**gone, model: retired}
+        )
+
     def _gather(self) -> list[Ticket]:
         """What waits, up to a micro-batch; a ticket is never taken apart."""
-        first, self._first = self._first or self._next(IDLE_WAIT_S), None
-        if first is None:
-            return []
-        tickets, records = [first], len(first.records)
-        while (ticket := self._next()) is not None:
-            records += len(ticket.records)
-            if records > self._maximum_batch_records:
-                self._first = ticket
+        waiting, found, records = self._waiting, list[Ticket](), 0
+        if not waiting:
+            waiting.extend(self._next(IDLE_WAIT_S))
+        while waiting:
+            records += len(waiting[0].records)
+            if found and records > self._maximum_batch_records:
                 break
-            tickets.append(ticket)
-        return tickets
+            found.append(waiting.popleft())
+            waiting.extend(() if waiting else self._next())
+        return found
 
-    def _next(self, wait_s: float = 0.0) -> Ticket | None:
+    def _next(self, wait_s: float = 0.0) -> list[Ticket]:
         try:
             return self._tickets.get(timeout=wait_s) if wait_s else self._tickets.get_nowait()
         except Empty:
-            return None
+            return []
 
     def _score(self, tickets: Sequence[Ticket]) -> None:
         now_s = self._loop.time()
@@ -145,7 +179,7 @@ class Scoring:
                 return
 
     def _scored(self, model: str, tickets: Sequence[Ticket]) -> list[tuple[Ticket, Outcome | Problem]]:
-        active = self.models.get(model)
+        active = self._models.get(model)
         if active is None:
             return [(ticket, Problem(Kind.NOT_READY, f"{model} has just gone out of service")) for ticket in tickets]
         wrong = [ticket for ticket in tickets if ticket.version not in {None, active.version}]

@@ -5,13 +5,17 @@ import gc
 import logging
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from scoring.api.connection import BoundedProtocol
 from scoring.api.parts import Serving
+from scoring.contract.errors import ConfigurationError
 from scoring.log import library_log
+from scoring.service.watchdog import Watchdog
 from scoring.settings import Settings
 from scoring.worker.clients import Clients
 from scoring.worker.readiness import LIVE_WITHIN_S
@@ -20,9 +24,7 @@ from scoring.worker.readiness import LIVE_WITHIN_S
 STOP_PATIENCE_S = 15
 KEEP_ALIVE_S = 30
 BACKLOG = 2_048
-# Connections, which may all be idle; one more is told so.
-CONNECTIONS = 8_192
-SAY_EVERY_S = 1.0
+BEAT_EVERY_S = 1.0
 log = structlog.get_logger()
 
 
@@ -45,18 +47,34 @@ def listening(address: str, port: int) -> socket.socket:
     return made
 
 
+def certificate_of(settings: Settings) -> tuple[Path, Path] | None:
+    """The files of the certificate to show and of its key; None where plain HTTP is spoken.
+
+    Raises:
+        ConfigurationError: there is one of the two alone, or a file is not there.
+    """
+    found = {"BATON_API_CERTIFICATE": settings.api_certificate, "BATON_API_KEY": settings.api_key}
+    if not any(found.values()):
+        return None
+    wrong = [f"{name} is not set, but the other one is" for name, path in found.items() if path is None]
+    wrong += [f"{name}: there is no file {path}" for name, path in found.items() if path and not path.is_file()]
+    if wrong or settings.api_certificate is None or settings.api_key is None:
+        raise ConfigurationError("; ".join(wrong))
+    return settings.api_certificate, settings.api_key
+
+
 def serve(
-    settings: Settings, bound: socket.socket, say: Callable[[], object] = int, clients: Clients | None = None
+    settings: Settings, bound: socket.socket, say: Callable[[], None] = lambda: None, clients: Clients | None = None
 ) -> None:
     """Serve until told to stop, by SIGTERM or SIGINT.
 
     Args:
         say: called every second while event loop and scoring thread come round.
     """
-    certificate = settings.need_certificate()
+    certificate = certificate_of(settings)
     config = uvicorn.Config(
         _nothing_yet,
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="off",
         access_log=False,
@@ -64,7 +82,6 @@ def serve(
         proxy_headers=False,
         server_header=False,
         backlog=BACKLOG,
-        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_PATIENCE_S,
         ssl_certfile=certificate[0] if certificate else None,
@@ -81,7 +98,7 @@ async def _serve(
     settings: Settings,
     config: uvicorn.Config,
     bound: socket.socket,
-    say: Callable[[], object],
+    say: Callable[[], None],
     clients: Clients | None,
 ) -> None:
     serving = Serving(settings, asyncio.get_running_loop(), clients)
@@ -91,20 +108,24 @@ async def _serve(
     log.info("api.started", address=address, port=port, models=list(settings.need_models()), tls=config.is_ssl)
     gc.collect()
     gc.freeze()  # what is there now stays; it is never looked at again
-    saying = asyncio.create_task(_say(say, serving))
+    watchdog = Watchdog(event="api.must_exit", limit_s=settings.hang_limit_s, say=say)
+    watchdog.start()
+    beating = asyncio.create_task(_beat(watchdog, serving))
     try:
         await uvicorn.Server(config).serve(sockets=[bound])
     finally:
-        saying.cancel()
+        beating.cancel()
+        watchdog.stop()
         log.info("api.stopping")
         await asyncio.to_thread(serving.stop)
 
 
-async def _say(say: Callable[[], object], serving: Serving) -> None:
+async def _beat(watchdog: Watchdog, serving: Serving) -> None:
+    """The event loop comes round, and so does the scoring thread."""
     while True:
         if serving.silent_s() < LIVE_WITHIN_S:
-            say()
-        await asyncio.sleep(SAY_EVERY_S)
+            watchdog.beat()
+        await asyncio.sleep(BEAT_EVERY_S)
 
 
 async def _nothing_yet(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -48,8 +48,7 @@ class Service:
         Raises:
             Problem: there is none, and why.
         """
-        models = self._scoring.models
-        active = models.get(model)
+        active = self._scoring.standing.live.get(model)
         if active is None:
             raise self._none(model)
         if version not in {None, active.version}:
@@ -60,7 +59,7 @@ class Service:
         phase = self._phases().get(model)
         if phase is None:
             return Problem(Kind.UNKNOWN_MODEL, "BATON_MODELS does not name it; GET /v1/models names those it does")
-        if model in self._scoring.models.retired:
+        if model in self._scoring.standing.retired:
             return Problem(Kind.RETIRED, f"{model} was taken out of service; promote a version to bring it back")
         why = f"{phase.state.value}: {phase.reason}" if phase.reason else phase.state.value
         return Problem(Kind.NOT_READY, f"{model} is {why}; ask again once a version was promoted and fetched")
@@ -79,7 +78,8 @@ class Service:
         """
         self.live(model, version)
         loop = asyncio.get_running_loop()
-        expected_s = self._scoring.expected_s(self.hand.records)
+        # Where nothing is in hand it is tried: what took long, such as a lookup, may be over.
+        expected_s = self._scoring.expected_s(self.hand.records) if self.hand.records else 0.0
         if loop.time() + expected_s > deadline_s:
             raise Problem(
                 Kind.OUT_OF_REACH,
@@ -94,15 +94,20 @@ class Service:
         finally:
             self.hand.answered_records(len(values))
 
+    def silent_s(self) -> float:
+        """How long the scoring thread has not come round, in seconds."""
+        return self._scoring.silent_s()
+
     def statuses(self) -> dict[str, ModelStatus]:
         """Every model that is served."""
         return {model: merge(self._scored(model), phase) for model, phase in self._phases().items()}
 
     def _scored(self, model: str) -> ModelStatus | None:
-        active = self._scoring.models.get(model)
+        standing = self._scoring.standing
+        active = standing.live.get(model)
         if active is not None:
             return ModelStatus(state=State.LIVE, sequence=active.sequence, version=active.version)
-        retired = self._scoring.models.retired.get(model)
+        retired = standing.retired.get(model)
         return None if retired is None else ModelStatus(state=State.RETIRED, pending=retired)
 
     def why_not_ready(self) -> list[str]:

@@ -16,6 +16,7 @@ import msgspec
 import uvicorn
 
 from scoring.api.app import guarded, make_app
+from scoring.api.connection import BoundedProtocol
 from scoring.api.hand import Limits
 from scoring.api.metrics import ApiMetrics, Source, exposition
 from scoring.api.prediction_routes import PredictionRoutes
@@ -132,6 +133,10 @@ class Served:
         """Tell the server to end once it has answered."""
         self._server.should_exit = True
 
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._server.server_state.connections)
+
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         """A client with a token, by default one that may do everything."""
         shown = {"Authorization": f"Bearer {self.both if token is None else token}"} if token != "" else {}
@@ -181,15 +186,17 @@ class Served:
         )
         read = ReadRoutes(self.service, self.versions, partial(exposition, source))
         predictions = PredictionRoutes(lambda: Predictions.open(settings.need_predictions_url()))
+        score = ScoreRoutes(self.service, settings)
         app = guarded(
-            make_app(ScoreRoutes(self.service, settings), read, predictions),
+            make_app(score, read, predictions),
+            score,
             tokens=TokenFile(self.folder / "tokens.json"),
             metrics_token=METRICS_TOKEN,
             service=self.service,
             settings=settings,
         )
         self._server = uvicorn.Server(
-            uvicorn.Config(app, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None)
+            uvicorn.Config(app, http=BoundedProtocol, ws="none", lifespan="off", access_log=False, log_config=None)
         )
         self.scoring.start()
         self._ready.set()

@@ -59,6 +59,8 @@ def test_it_waits_for_a_first_promotion_then_swaps_under_load_without_dropping_a
     for version in (2, 3, 4):
         ground.promote(version)
         api.wait_for_version(version)
+        so_far = len(answers)
+        wait_until(lambda so_far=so_far: len(answers) > so_far + len(threads), 30, "nobody asks any more")  # type: ignore[misc]
     stop.set()
     for thread in threads:
         thread.join(30)

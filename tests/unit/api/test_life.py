@@ -3,6 +3,8 @@
 import json
 import socket
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -11,10 +13,13 @@ from click.testing import CliRunner, Result
 from scoring import cli
 from scoring.api.life import ApiPost, check
 from scoring.api.openapi import document
-from scoring.api.server import listening
+from scoring.api.parts import process_id
+from scoring.api.server import certificate_of, listening
 from scoring.api.tokens import Scope, TokenFile, make_token, read_tokens
 from scoring.contract.errors import ConfigurationError
 from scoring.settings import Settings
+from scoring.worker.cache import Cache, Memory
+from scoring.worker.clients import worker_id
 
 
 def run(*arguments: str, tokens: Path) -> Result:
@@ -34,13 +39,20 @@ def test_the_tokens_are_read_before_it_starts(tmp_path: Path) -> None:
 
 
 def test_a_certificate_takes_its_key_and_both_have_to_be_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="BATON_API_KEY is not set"):
-        Settings(api_certificate=tmp_path / "c.pem").need_certificate()
-    with pytest.raises(ConfigurationError, match="BATON_API_CERTIFICATE is not set"):
-        Settings(api_key=tmp_path / "k.pem").need_certificate()
-    with pytest.raises(ConfigurationError, match=r"BATON_API_CERTIFICATE: there is no file .*; BATON_API_KEY: there"):
-        Settings(api_key=tmp_path / "k.pem", api_certificate=tmp_path / "c.pem").need_certificate()
-    assert Settings().need_certificate() is None
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"api_certificate": certificate}, "BATON_API_KEY is not set, but the other one is; BATON_API_CERTIFICATE: th"),
+        ({"api_key": key}, "BATON_API_CERTIFICATE is not set, but the other one is; BATON_API_KEY: there is no file"),
+        ({"api_key": key, "api_certificate": certificate}, "BATON_API_KEY: there is no file"),
+    ]
+    for given, words in cases:
+        with pytest.raises(ConfigurationError) as caught:
+            certificate_of(Settings(**given))
+        assert words in str(caught.value)
+    assert certificate_of(Settings()) is None
+    certificate.touch()
+    key.touch()
+    assert certificate_of(Settings(api_key=key, api_certificate=certificate)) == (certificate, key)
 
 
 def test_processes_of_a_host_share_a_port_and_strangers_do_not() -> None:
@@ -49,6 +61,15 @@ def test_processes_of_a_host_share_a_port_and_strangers_do_not() -> None:
         listening("127.0.0.1", port).close()
         with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
             stranger.bind(("127.0.0.1", port))
+
+
+def test_no_process_of_the_api_has_the_memory_of_a_worker(tmp_path: Path) -> None:
+    """Deployments ``flights`` and ``flights-api`` may share a cache directory."""
+    own = Cache(tmp_path, process_id(Settings(deployment="flights", slot=0)))
+    other = Cache(tmp_path, worker_id(Settings(deployment="flights-api", slot=0)))
+    own.remember(Memory(ledger=UUID(int=1)))
+    assert other.recall() == Memory()
+    assert own.recall() == Memory(ledger=UUID(int=1))
 
 
 def test_a_post_carries_where_to_serve() -> None:

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 import pytest
 
+from scoring.worker.models import ModelTable
 from tests.support.bundles import score_of
 from tests.support.serving import Held, Served, records, scores_of, wait_until
 
@@ -88,14 +89,27 @@ def test_a_request_whose_deadline_passes_is_answered_and_not_scored(tmp_path: Pa
         assert served.metrics.records["small"] == 2  # those of the first and of the last
 
 
-def test_a_deadline_that_cannot_be_met_is_not_waited_for(served: Served) -> None:
-    served.scoring._batch_s = 0.2
-    with served.client() as client:
-        answer = client.post(PATH, json=records(0), headers={"X-Request-Deadline-Ms": "100"})
+def test_a_deadline_that_cannot_be_met_is_not_waited_for(tmp_path: Path) -> None:
+    held = Held()
+    with Served(tmp_path, lookups=held) as served, served.client() as client:
+        served.promote()
+        (first,) = many(served, 1, records(0))
+        assert held.asked.acquire(timeout=10)
+        served.scoring._batch_s = 5.0
+        answer = client.post(PATH, json=records(0), headers={"X-Request-Deadline-Ms": "4000"})
         assert code(answer) == (503, "deadline-out-of-reach")
-        assert "about 200 ms" in answer.json()["detail"]
-        assert served.metrics.records["small"] == 0
-        assert client.post(PATH, json=records(0)).status_code == 200
+        assert "about 5001 ms" in answer.json()["detail"]
+        held.go_on.set()
+        assert first.result().status_code == 200
+        assert served.metrics.records["small"] == 1
+
+
+def test_what_took_long_before_keeps_nobody_from_trying_again(served: Served) -> None:
+    served.scoring._batch_s = 60.0
+    with served.client() as client:
+        for _ in range(3):
+            assert client.post(PATH, json=records(0)).status_code == 200
+    assert served.scoring._batch_s < 60.0
 
 
 def test_no_request_gets_more_time_than_the_longest_deadline(tmp_path: Path) -> None:
@@ -196,3 +210,19 @@ def test_the_metrics_count_what_became_of_requests_and_records(served: Served) -
     }
     assert metrics.problems == {"unscorable": 1, "malformed-request": 1, "not-found": 1}
     assert (metrics.records["small"], metrics.failures["small", "missing-field"]) == (3, 1)
+
+
+def test_a_version_that_is_being_replaced_is_live_until_the_next_one_is(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget, seen = ModelTable._forget, list[str]()
+
+    def looking(table: ModelTable, model: str) -> None:
+        forget(table, model)
+        seen.append(served.service.live(model).version)  # as a request would that comes at this very moment
+
+    monkeypatch.setattr(ModelTable, "_forget", looking)
+    served.promote(2)
+    served.promote(3)
+    assert seen == ["1", "2"]
+    assert served.service.live("small").version == "3"

@@ -212,3 +212,17 @@ def test_an_answer_repeats_what_names_the_request(served: Served) -> None:
         for answer in (client.post(PATH, json=records(0)), client.post(PATH, json={}), client.get("/v1/models")):
             assert answer.headers["x-request-id"] == "r-1"
             assert answer.headers["traceparent"] == named["traceparent"]
+
+
+def test_what_nobody_expected_is_told_as_such_and_without_its_words(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("secret content")
+
+    monkeypatch.setattr(served.service, "live", failing)
+    with served.client() as client:
+        for answer in (client.post(PATH, json=records(0)), client.get("/v2/models/small")):
+            assert "secret" not in json.dumps(problem(answer, 500, "internal"))
+        monkeypatch.undo()
+        assert scores_of(client.post(PATH, json=records(0))) == [score_of(1, 0)]

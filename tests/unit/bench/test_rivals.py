@@ -13,7 +13,7 @@ def pins(path: Path) -> dict[str, str]:
     return {name: rest.split()[0] for name, rest in lines}
 
 
-@pytest.mark.parametrize("name", ["quix", "bytewax"])
+@pytest.mark.parametrize("name", ["quix", "bytewax", "mlflow_serve", "mlserver", "open_inference"])
 def test_locks_hold_a_hash_for_everything_and_no_address(name: str) -> None:
     text = (RIVALS / f"{name}.lock").read_text()
     found = pins(RIVALS / f"{name}.lock")
@@ -22,7 +22,7 @@ def test_locks_hold_a_hash_for_everything_and_no_address(name: str) -> None:
     assert "://" not in text
 
 
-@pytest.mark.parametrize("name", ["quix", "bytewax"])
+@pytest.mark.parametrize("name", ["quix", "bytewax", "mlflow_serve", "mlserver"])
 def test_the_model_is_loaded_by_the_scikit_learn_that_made_it(name: str) -> None:
     ours, theirs = pins(PROJECT / "requirements.lock"), pins(RIVALS / f"{name}.lock")
     assert {"scikit-learn", "numpy"} <= theirs.keys()

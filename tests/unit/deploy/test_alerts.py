@@ -20,10 +20,21 @@ HERE = {"job": "baton", "instance": "one"}
 SINK = 'job="baton-sink", instance="one"'
 SINK_HERE = {"job": "baton-sink", "instance": "one"}
 WRITTEN = 'topic="m.predictions", partition="0"'
+API = 'job="baton-api", instance="one"'
+API_HERE = {"job": "baton-api", "instance": "one"}
 UNREADABLE = f'baton_sink_unreadable_total{{{SINK}, topic="m.predictions"}}'
 PARTITIONS_OF_TWO = f'baton_worker_partitions{{{TWO}, model="m"}}'
 UNASSIGNED = {f'baton_worker_partitions{{{ONE}, model="m"}}': "0x20", PARTITIONS_OF_TWO: "0x20"}
 SERVED = {f'baton_worker_model_sequence{{{ONE}, model="m"}}': "3x20"}
+REQUESTED = f'baton_api_model_sequence{{{API}, model="m"}}'
+FAILED = f'baton_api_requests_total{{{API}, operation="score", status="500"}}'
+
+
+def requests(status: str, share: int) -> dict[str, str]:
+    """A hundred requests a minute, of which so many are answered with a status."""
+    name = f'baton_api_requests_total{{{API}, operation="score", status='
+    return {f'{name}"200"}}': f"0+{100 - share}x30", f'{name}"{status}"}}': f"0+{share}x30"}
+
 
 CASES = (
     Case(
@@ -232,6 +243,23 @@ CASES = (
         [{"topic": "m.predictions"}],
     ),
     Case("BatonSinkUnreadable", "long ago", {UNREADABLE: "1x10"}, 8),
+    Case("BatonApiDown", "gone", {f"up{{{API}}}": "1 0x10"}, 8, [API_HERE]),
+    Case("BatonApiDown", "there", {f"up{{{API}}}": "1x10"}, 8),
+    Case("BatonApiNotReady", "nothing promoted", {f"baton_api_ready{{{API}}}": "0x30"}, 20, [API_HERE]),
+    Case("BatonApiNotReady", "a start", {f"baton_api_ready{{{API}}}": "0x5 1x30"}, 20),
+    Case("BatonApiRefuses", "too much", requests("429", 20), 25, [{}]),
+    Case("BatonApiRefuses", "once in a while", requests("429", 2), 25),
+    Case("BatonApiRefuses", "records that are wrong", requests("422", 80), 25),
+    Case("BatonApiFails", "one did", {FAILED: "0 0 1x10"}, 8, [{"operation": "score"}]),
+    Case("BatonApiFails", "long ago", {FAILED: "1x30"}, 25),
+    Case(
+        "BatonApiBehind",
+        "refused",
+        {**SERVED, f'baton_api_model_sequence{{{API}, model="m"}}': "2x20"},
+        15,
+        [{"model": "m"}],
+    ),
+    Case("BatonApiBehind", "a swap", {**SERVED, f'baton_api_model_sequence{{{API}, model="m"}}': "2x5 3x20"}, 15),
 )
 
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from deploy.make_secrets import made, write
+from scoring.api.tokens import Scope, TokenFile
 from scoring.cli import group
 from scoring.contract.envelope import Keyring
 from scoring.settings import Settings
@@ -163,7 +164,7 @@ def test_every_command_of_ours_and_of_mlflow_exists(services: dict[str, Any]) ->
     ours = [words(service) for service in services.values() if "build" in service]
     for _, *rest in (command for command in ours if command[0] == "baton"):
         found: click.Command | None = group
-        while isinstance(found, click.Group):
+        while isinstance(found, click.Group) and (rest or not found.invoke_without_command):
             found = found.get_command(click.Context(found), rest.pop(0))
         assert found is not None
         context = click.Context(
@@ -204,6 +205,18 @@ def test_the_sink_has_what_it_needs_and_prometheus_reads_it(services: dict[str, 
     assert targets == [f"sink:{Settings().sink_metrics_port}"]
 
 
+def test_the_api_has_what_it_needs_and_prometheus_reads_it(services: dict[str, Any]) -> None:
+    api = services["api"]
+    needed = {"KAFKA_BOOTSTRAP", "SIGNING_KEYS_FILE", "REGISTRY_URI", "CACHE_DIR", "MODELS", "API_TOKENS_FILE"}
+    reading = {"LEDGER_URL", "PREDICTIONS_URL"}
+    assert {f"BATON_{name}" for name in needed | reading} <= {*api["environment"], *secret_variables(api)}
+    port = Settings.model_fields["api_port"].default
+    assert api["ports"] == [f"127.0.0.1:{port}:{port}"]
+    jobs = yaml.safe_load(_read("deploy/prometheus/prometheus.yml"))["scrape_configs"]
+    (targets,) = [job["static_configs"][0]["targets"] for job in jobs if job["job_name"] == "baton-api"]
+    assert targets == [f"api:{port}"]
+
+
 @pytest.mark.parametrize("image", ["airflow", "worker"])
 def test_an_image_copies_what_is_there_from_the_lock_and_ends_as_nobody_special(image: str) -> None:
     file = PROJECT / "deploy" / f"{image}.Dockerfile"
@@ -224,6 +237,12 @@ def test_the_secrets_that_are_made_are_those_that_are_used_and_can_be_read(
     assert write(folder, contents) == sorted(contents)
     assert (folder.stat().st_mode & 0o777, (folder / "redis.conf").stat().st_mode & 0o777) == (0o700, 0o444)
     Keyring.from_json((folder / "signing-keys.json").read_bytes())
+    token = "t" * 43
+    (folder / "api-tokens.json").unlink()
+    (folder / "api-tokens.json").write_text(made("sqlite://", token)["api-tokens.json"])
+    holder = TokenFile(folder / "api-tokens.json").holder(f"Bearer {token}")
+    assert holder is not None
+    assert set(holder.scopes) == set(Scope)
     auth = configparser.ConfigParser()
     auth.read(folder / "mlflow-auth.ini")
     assert auth["mlflow"]["admin_password"] == contents["MLFLOW_TRACKING_PASSWORD"]
