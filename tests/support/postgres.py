@@ -81,14 +81,17 @@ class PostgresServer:
             psutil.wait_procs(doomed, _START_WITHIN_S)
             self._process.wait(_START_WITHIN_S)
 
-    def kill_one(self, chooser: random.Random) -> None:
-        """End a process that serves a client, where there is one; the server then throws all clients out."""
+    def kill_one(self, chooser: random.Random) -> bool:
+        """End a process that serves a client; the server then throws all clients out. False where none was served."""
         assert self._process is not None
         children = psutil.Process(self._process.pid).children()
         serving = [process for process in children if "postgres: postgres" in " ".join(process.cmdline())]
-        if serving:
-            with suppress(psutil.NoSuchProcess):
+        try:
+            if serving:
                 chooser.choice(serving).kill()
+        except psutil.NoSuchProcess:
+            return False
+        return bool(serving)
 
 
 @contextmanager

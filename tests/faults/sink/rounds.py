@@ -65,8 +65,7 @@ class Killer:
             self._server.start()
             self.counts["server_kills"] += 1
         else:
-            self._server.kill_one(self._chooser)
-            self.counts["process_kills"] += 1
+            self.counts["process_kills"] += self._server.kill_one(self._chooser)
         self._at_s = time.monotonic() + 0.5 + 2 * self._chooser.random()
 
 
