@@ -18,6 +18,8 @@ Json = Any
 SEAL = "seal"
 # No message on Kafka begins like this, so that neither passes for the other.
 _WHAT = "baton.task-result.v1"
+# Below it every whole number is a float, too.
+_EXACT = 2**53
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,12 +80,25 @@ class Seals:
 
     def _signed(self, task_id: str, of: str, result: Json) -> bytes:
         """From the typed result: a database may write numbers and the order of keys in another way."""
-        return msgspec.json.encode((_WHAT, self._model, self._run_id, task_id, of, result), order="deterministic")
+        said = (_WHAT, self._model, self._run_id, task_id, of, _plain_numbers(to_json(result)))
+        return msgspec.json.encode(said, order="deterministic")
 
 
 def plain(result: msgspec.Struct | None) -> Json:
     """The result as JSON and nothing else: Airflow would wrap a tuple, which no reader of the REST API expects."""
     return msgspec.json.decode(msgspec.json.encode(to_json(result)))
+
+
+def _plain_numbers(value: Json) -> Json:
+    """Numbers as any database gives them back: PostgreSQL's jsonb knows neither -0.0 nor exponents."""
+    if isinstance(value, dict):
+        return {name: _plain_numbers(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain_numbers(each) for each in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    number = float(value)
+    return int(number) if number.is_integer() and abs(number) < _EXACT else number
 
 
 def _of(over: tuple[Json, ...]) -> str:
