@@ -125,7 +125,8 @@ class Gate:
     def _leaves_a_body(self, asked: Asked) -> bool:
         """Whether more of a body may come than anybody wants to read to its end."""
         unread = b"transfer-encoding" in asked.headers or asked.size_bytes > self._request_bytes
-        return asked.status == HTTPStatus.REQUEST_TIMEOUT or (unread and asked.status >= HTTPStatus.BAD_REQUEST)
+        wanted = asked.operation and asked.status < HTTPStatus.BAD_REQUEST
+        return asked.status == HTTPStatus.REQUEST_TIMEOUT or (unread and not wanted)
 
     def _count(self, asked: Asked, scope: Scope) -> None:
         name = asked.operation or self._operation(scope)

@@ -1,5 +1,7 @@
 """``baton api`` beside a worker, on a real broker: the same scores, swaps under load, outages, a clean end."""
 
+import json
+import os
 import signal
 import subprocess
 import threading
@@ -7,6 +9,7 @@ import threading
 import httpx
 import pytest
 
+from local.ports import free_ports
 from scoring.contract.notice import Kind
 from tests.support.api_ground import ApiGround
 from tests.support.arena import wait_until
@@ -96,8 +99,9 @@ def test_it_scores_from_its_cache_while_registry_and_broker_are_away(ground: Api
     first.process.send_signal(signal.SIGTERM)
     assert first.process.wait(30) == 0
     registry_away(ground.folder)
+    ground.variables["BATON_KAFKA_BOOTSTRAP"] = f"127.0.0.1:{free_ports(1)[0]}"
     second = ground.serve()
-    second.wait_for_version(1)
+    second.wait_for_version(1)  # it waits for the notices first, as long as a worker does
     with second.client() as client:
         assert api_scores(second.score(client, [record(9)])) == [score_of(1, 9)]
 
@@ -133,7 +137,7 @@ def test_lookups_find_what_they_find_for_the_stream_and_an_outage_is_told(ground
         warehouse.come_back()
 
 
-def test_several_processes_share_a_port_and_end_together(ground: ApiGround) -> None:
+def test_several_processes_share_a_port_replace_each_other_and_end_together(ground: ApiGround) -> None:
     ground.promote(1)
     api = ground.serve("--processes", "2")
     api.wait_for_version(1)
@@ -143,6 +147,11 @@ def test_several_processes_share_a_port_and_end_together(ground: ApiGround) -> N
     for number in range(30):  # each connection may be given to another process
         with api.client() as client:
             assert api_scores(api.score(client, [record(number)])) == [score_of(1, number)]
+    killed = json.loads(next(line for line in log().splitlines() if '"slot.started"' in line))["pid"]
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: log().count('"version.taken_in"') == 3, 60, "nobody took its place")
+    with api.client() as client:
+        assert api_scores(api.score(client, [record(0)])) == [score_of(1, 0)]
     api.process.send_signal(signal.SIGTERM)
     assert api.process.wait(60) == 0
     assert "must_exit" not in log()

@@ -73,3 +73,19 @@ def test_one_connection_more_than_there_may_be_is_ended(served: Served, monkeypa
         with connected(served) as third:
             assert ended(third)
         assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status"),
+    [("/livez", "", b"200"), ("/v1/models", "", b"401"), ("/v1/models", "both", b"200"), (PATH, "reader", b"403")],
+)
+def test_a_body_that_nobody_asked_for_is_not_read_to_its_end(
+    served: Served, path: str, token: str, status: bytes
+) -> None:
+    method = "POST" if path == PATH else "GET"
+    shown = f"Authorization: Bearer {getattr(served, token)}\r\n" if token else ""
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{shown}Transfer-Encoding: chunked\r\n\r\n"
+    with connected(served) as endless:
+        endless.sendall(head.encode() + b"5\r\nhello\r\n")
+        assert endless.recv(65_536).startswith(b"HTTP/1.1 " + status)
+        assert ended(endless)
