@@ -12,7 +12,7 @@ processes, what MLflow and a backfill load of the model included.
   DataFrames, are predicted, and become Arrow again
 
     python -m bench.backfill
-    python -m bench.backfill --rounds 5 --years 10
+    python -m bench.backfill --rounds 5 --years 30
 """
 
 import json
@@ -50,7 +50,7 @@ from scoring.scorer.bundle import write_bundle
 MODEL = "flights"
 START = datetime(2013, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)
-SHORT_YEARS, YEARS = 1, 5
+SHORT_YEARS, YEARS = 1, 15
 LOOP_ROWS, ARROW_ROWS = 1_000, 10_000
 CHECKED = 500
 _WORK = "work"
