@@ -217,14 +217,7 @@ def replay(
     if everything == bool(reasons or places):
         raise click.UsageError("say which dead letters: --all, or --reason, or --offset")
     with Session(read_settings().need_kafka(), model) as session:
-        order = Order(
-            model=model,
-            input_topic=session.topics.input,
-            maximum_bytes=session.maximum_bytes(),
-            actor=actor or default_actor(),
-            why=why,
-            again=again,
-        )
+        order = session.order(actor=actor or default_actor(), why=why, again=again)
         letters = session.letters(_selection(reasons, since, (), places))
         done = session.plan(letters, order)
         if not dry_run and done.replayed and _agreed(done, order, yes=yes):

@@ -28,19 +28,22 @@ class Fate(StrEnum):
     TOO_OFTEN = "too-often"
     GONE = "gone"
     TOO_LARGE = "too-large"
+    NO_PARTITION = "no-partition"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asked for.
 
     Attributes:
-        maximum_bytes: of a record in the input topic.
+        partitions: of the input topic.
+        maximum_bytes: of a record there.
         again: also records that were replayed ``MAXIMUM_REPLAYS`` times and failed again.
         actor, why: who replays, and for what reason; on record in the notes.
     """
 
     model: str
     input_topic: str
+    partitions: int
     maximum_bytes: int
     actor: str
     why: str
@@ -110,6 +113,9 @@ def judge(letter: Letter, order: Order, notes: set[bytes], original_of: Callable
     original = original_of(letter)
     if isinstance(original, Gone):
         return Judged(letter=letter, fate=Fate.GONE, sentence=original.sentence)
+    if letter.told.origin.partition >= order.partitions:
+        sentence = f"it came from partition {letter.told.origin.partition}, {order.input_topic} has {order.partitions}"
+        return Judged(letter=letter, fate=Fate.NO_PARTITION, sentence=sentence)
     if original.replays >= MAXIMUM_REPLAYS and not order.again:
         sentence = f"its record was replayed {original.replays} times and failed each time; ask for it with --again"
         return Judged(letter=letter, fate=Fate.TOO_OFTEN, sentence=sentence)

@@ -11,7 +11,7 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Topics
 from scoring.contract.topics import INPUT_MAXIMUM_BYTES, REPLAYS
-from scoring.kafka import PATIENCE_S, Options, admin_client, kafka_errors
+from scoring.kafka import PATIENCE_S, Options, admin_client, kafka_errors, partitions_of
 from scoring.letters.finding import Letters, Selection
 from scoring.letters.letter import Letter, letter_of
 from scoring.letters.notes import noted
@@ -61,7 +61,19 @@ class Session:
         """The record that a dead letter was made from."""
         return self._originals.of(letter)
 
-    def maximum_bytes(self) -> int:
+    def order(self, *, actor: str, why: str, again: bool = False) -> Order:
+        """An order to replay into the input topic as it is now."""
+        return Order(
+            model=self.model,
+            input_topic=self.topics.input,
+            partitions=partitions_of(self._kafka, self.topics.input),
+            maximum_bytes=self._maximum_bytes(),
+            actor=actor,
+            why=why,
+            again=again,
+        )
+
+    def _maximum_bytes(self) -> int:
         """How large a record of the input topic may be."""
         resource = ConfigResource(ResourceType.TOPIC, self.topics.input)
         admin = admin_client(self._kafka)  # its requests end with it

@@ -52,6 +52,7 @@ _FATES = {
     Fate.TOO_OFTEN: f"were replayed {MAXIMUM_REPLAYS} times and failed each time; --again takes them too",
     Fate.GONE: "are gone",
     Fate.TOO_LARGE: "are too large for the input topic",
+    Fate.NO_PARTITION: "came from a partition that the input topic does not have any more",
 }
 
 

@@ -23,7 +23,6 @@ from scoring.contract.errors import BatonError
 from scoring.contract.replay import Note
 from scoring.letters import replaying, session
 from scoring.letters.finding import Selection
-from scoring.letters.replaying import Order
 from scoring.letters.session import Session
 from scoring.letters.transactions import Prepared, Replayer
 
@@ -161,13 +160,7 @@ def replay(plan: Plan) -> int:
         kind.aside = Producer(kafka)  # type: ignore[attr-defined]
     try:
         with Session(kafka, plan.model) as opened:
-            order = Order(
-                model=plan.model,
-                input_topic=opened.topics.input,
-                maximum_bytes=opened.maximum_bytes(),
-                actor="test",
-                why="a test",
-            )
+            order = opened.order(actor="test", why="a test")
             opened.replay(
                 opened.letters(Selection()),
                 order,

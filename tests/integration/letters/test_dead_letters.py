@@ -12,15 +12,17 @@ from confluent_kafka import Producer, TopicPartition
 
 from local.kafka.broker import Broker
 from scoring.contract.dead_letter import Reason
-from scoring.contract.errors import ConfigurationError
+from scoring.contract.errors import ConfigurationError, Unavailable
 from scoring.contract.features import Field, FieldType
 from scoring.contract.topics import INPUT_MAXIMUM_BYTES, REPLAYS
 from scoring.letters.finding import Selection
+from scoring.letters.notes import noted
 from scoring.letters.session import Session
 from scoring.letters.text import Text
 from scoring.topics import ensure_topics
 from tests.faults.letters.stage import Letters
 from tests.support.arena import read_all
+from tests.support.broker import MakeTopic
 from tests.support.bundles import small_schema
 from tests.support.command_line import baton
 from tests.support.ground import Ground, record
@@ -221,3 +223,21 @@ def test_somebody_elses_records_in_the_topic_are_counted_and_left_out(broker: Br
         assert (len(list(letters.all())), letters.strangers) == (10, 1)
         with pytest.raises(ConfigurationError, match="not a dead letter"):
             session.letter(0, 5)
+
+
+def test_what_is_noted_behind_another_models_open_transaction_is_waited_for(
+    broker: Broker, make_topic: MakeTopic
+) -> None:
+    kafka, topic = {"bootstrap.servers": broker.bootstrap}, make_topic("replays")
+    producers = [Producer({**kafka, "transactional.id": f"{topic}-{number}"}) for number in range(2)]
+    for producer, key in zip(producers, (b"other/id/0/1", b"mine/id/0/1"), strict=True):
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        producer.produce(topic, b"{}", key)
+        assert producer.flush(30) == 0
+    producers[1].commit_transaction(30)
+    with pytest.raises(Unavailable, match="a transaction stays open"):
+        noted(kafka, "mine", topic=topic, within_s=2)
+    producers[0].commit_transaction(30)
+    assert noted(kafka, "mine", topic=topic) == {b"mine/id/0/1"}
+    assert noted(kafka, "min", topic=topic) == set()

@@ -24,7 +24,9 @@ ORIGIN = Position(topic="small.input", topic_id="in", partition=2, offset=17)
 TOLD = DeadLetter(
     reason=Reason.WRONG_TYPE, detail="x", origin=ORIGIN, at=MOMENT, model="small", version="2", sequence=2
 )
-ORDER = Order(model="small", input_topic="small.input", maximum_bytes=1_048_576, actor="ada", why="mended")
+ORDER = Order(
+    model="small", input_topic="small.input", partitions=4, maximum_bytes=1_048_576, actor="ada", why="mended"
+)
 
 
 def stored(
@@ -135,6 +137,10 @@ def test_what_cannot_be_put_back_is_told() -> None:
     judged = judge(letter(value=b"v" * 100), small, set(), original_of)
     assert judged.fate is Fate.TOO_LARGE
     assert "small.input takes 200" in judged.sentence
+    fewer = msgspec.structs.replace(ORDER, partitions=2)
+    judged = judge(letter(), fewer, set(), original_of)
+    assert judged.fate is Fate.NO_PARTITION
+    assert judged.sentence == "it came from partition 2, small.input has 2"
 
 
 def test_a_record_that_failed_after_three_replays_is_only_put_back_when_asked_for() -> None:
