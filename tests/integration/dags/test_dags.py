@@ -83,7 +83,7 @@ def test_a_schedule_that_cannot_be_read_takes_no_other_dag_away_either(
     bad.write_text(bad.read_text().replace('"@monthly"', '"0 0 * *"'))
     monkeypatch.setenv("BATON_MODELS_DIR", str(models))
     bag = DagBag(PROJECT / "dags")
-    assert set(bag.dags) == {"train_flight_delay_000", "retrain_flight_delay_000", "baton_reconcile"}
+    assert set(bag.dags) == {"train_flight_delay_000", "retrain_flight_delay_000", "baton_reconcile", "baton_backfill"}
     ((file, error),) = bag.import_errors.items()
     assert Path(file).name == "baton_mistakes.py"
     assert "schedule: '0 0 * *' cannot be read" in error
