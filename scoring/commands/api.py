@@ -9,6 +9,7 @@ from scoring.api.openapi import document
 from scoring.api.tokens import Scope, make_token
 from scoring.commands.worker import SINGLE_THREADED
 from scoring.console import echo_json, json_option
+from scoring.contract.errors import ConfigurationError
 from scoring.service.ending import leave
 from scoring.settings import read_settings
 
@@ -71,7 +72,12 @@ def command(
         api_certificate=certificate,
         api_key=key,
     )
-    from scoring.api.life import live, supervise  # noqa: PLC0415 - 100 MB
+    try:
+        from scoring.api.life import live, supervise  # noqa: PLC0415 - 100 MB
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"baton api needs what baton[api] installs: pip install 'baton[api]' ({error})"
+        ) from error
 
     if settings.api_processes:
         leave(supervise(settings))

@@ -60,7 +60,7 @@ def publish_head(
     Raises:
         Fenced: another publisher took over meanwhile.
         Unavailable: the broker or the ledger cannot be reached; the notice may or may not be out: compare again.
-        ConfigurationError: the topic is not there, or access is refused.
+        ConfigurationError: the topic is not there, takes no message of that size, or access is refused.
     """
     require_topics(kafka, [topic])
     publisher = Publisher(model, kafka, topic=topic, timeout_s=timeout_s, clock=clock)
@@ -131,9 +131,10 @@ class Publisher:
         self._do("beginning a transaction", self._producer.begin_transaction)
         self._do("producing the notice", partial(self._produce, sealed))
         self._step("committing the notice", self._producer.commit_transaction)
-        if self._failures or self._delivered != 1:
-            cause = self._failures[0].str() if self._failures else "no delivery report came"
-            raise Unavailable(f"the notice of {self._model} was not delivered: {cause}; run `baton reconcile`")
+        if self._failures:
+            raise baton_error(f"delivering the notice of {self._model}", self._failures[0])
+        if self._delivered != 1:
+            raise Unavailable(f"Kafka reported no delivery of the notice of {self._model}; run `baton reconcile`")
 
     def _produce(self, sealed: Sealed) -> None:
         self._producer.produce(

@@ -15,6 +15,21 @@ from tests.support.bundles import make_bundle, score_of, small_record
 
 PROJECT = Path(__file__).parents[2]
 UNWANTED = ("airflow", "great_expectations", "sklearn", "pandas", "flask", "onnx", "skl2onnx", "matplotlib", "pytest")
+# Imports every module and writes what each lacks: the name of a module, or nothing.
+IMPORTING = """
+import importlib, json, pkgutil, scoring
+names = [module.name for module in pkgutil.walk_packages(scoring.__path__, "scoring.")]
+found = {}
+for name in names:
+    if name.endswith("__main__") or ".migrations" in name:
+        continue
+    try:
+        importlib.import_module(name)
+        found[name] = ""
+    except ModuleNotFoundError as error:
+        found[name] = error.name
+print(json.dumps(found))
+"""
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -37,15 +52,32 @@ def test_nothing_of_the_training_side_is_installed(alone: Path) -> None:
     assert _output(alone, "-c", script) == "[]\n"
 
 
-def test_every_module_of_the_scoring_side_imports(alone: Path) -> None:
-    script = (
-        "import importlib, pkgutil, scoring\n"
-        "names = [m.name for m in pkgutil.walk_packages(scoring.__path__, 'scoring.')]\n"
-        "names = [n for n in names if not n.endswith('__main__') and '.migrations' not in n]\n"
-        "[importlib.import_module(name) for name in names]\n"
-        "print(len(names))"
+def test_every_module_of_the_scoring_side_imports_but_those_of_the_extra_for_the_api(alone: Path) -> None:
+    found = json.loads(_output(alone, "-c", IMPORTING))
+    assert len(found) > 150
+    failed = {name: missing for name, missing in found.items() if missing}
+    assert {name.rpartition(".")[0] for name in failed} == {"scoring.api"}
+    assert set(failed.values()) == {"httptools"}
+
+
+def test_with_the_lock_of_workers_every_module_imports(alone: Path, tmp_path: Path) -> None:
+    python = str(tmp_path / "venv/bin/python")
+    _run("uv", "venv", "--python", sys.executable, str(tmp_path / "venv"))
+    _run("uv", "pip", "sync", "--python", python, "--require-hashes", str(PROJECT / "requirements-worker.lock"))
+    (wheel,) = (alone.parent / "dist").glob("*.whl")
+    _run("uv", "pip", "install", "--python", python, "--no-deps", str(wheel))
+    found = json.loads(_output(tmp_path / "venv", "-c", IMPORTING))
+    assert len(found) > 150
+    assert {name: missing for name, missing in found.items() if missing} == {}
+
+
+def test_the_api_without_its_extra_says_what_to_install(alone: Path) -> None:
+    done = subprocess.run(
+        [str(alone / "bin/baton"), "api"], capture_output=True, text=True, check=False, env=_environment(), cwd="/"
     )
-    assert int(_output(alone, "-c", script)) > 50
+    assert done.returncode == 2
+    assert "pip install 'baton[api]'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_every_command_explains_itself(alone: Path) -> None:

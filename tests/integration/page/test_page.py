@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from itsdangerous import URLSafeTimedSerializer
-from playwright.sync_api import Page
+from playwright.sync_api import Error, Page
 
 from scoring.promotion.entry import LedgerEntry
 from tests.integration.page.conftest import LogIn
@@ -55,7 +55,15 @@ def open_model(page: Page) -> Page:
 
 
 def wait_for_text(page: Page, selector: str, text: str, limit_ms: int = RUN_LIMIT_MS) -> None:
-    page.wait_for_selector(f"{selector}:has-text('{text}')", timeout=limit_ms)
+    _wait_for(page, f"{selector}:has-text('{text}')", limit_ms)
+
+
+def _wait_for(page: Page, selector: str, limit_ms: int = RUN_LIMIT_MS) -> None:
+    """What the page says instead is what explains that something never came."""
+    try:
+        page.wait_for_selector(selector, timeout=limit_ms)
+    except Error as error:
+        raise AssertionError(f"no {selector}, but:\n{page.inner_text('main')}") from error
 
 
 def refreshed(page: Page) -> None:
@@ -221,7 +229,7 @@ def test_an_admin_retrains_with_parameters_sees_a_refusal_approves_and_rolls_bac
     page.click("#open-retrain button[type=submit]")
     assert "was started" in page.inner_text("#told")
 
-    page.wait_for_selector("#question form", timeout=RUN_LIMIT_MS)
+    _wait_for(page, "#question form")
     page.click("#question summary")
     assert "rmse" in page.inner_text("#question .prose")
     picture(page, "question-1280")

@@ -196,7 +196,7 @@ def test_a_notice_that_the_broker_refuses_is_an_error(
 ) -> None:
     rig.decide("1")
     narrow = make_topic("narrow", partitions=1, **{"max.message.bytes": "200"})
-    with pytest.raises(Unavailable, match=r"committing the notice|not delivered"):
+    with pytest.raises(ConfigurationError, match=r"(committing|delivering) the notice .*MSG_SIZE_TOO_LARGE"):
         publish_head(rig.model, rig.ledger, KEYRING, rig.kafka, topic=narrow)
     assert capfd.readouterr().err == ""
 
