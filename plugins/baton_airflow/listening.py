@@ -36,7 +36,8 @@ from training.requests import Requests, coordinated
 log = structlog.get_logger(__name__)
 Answer = TypeVar("Answer")
 
-GROUP = "baton-retrain-listener"
+# Each model has a group of such a name, but no model's name has a hyphen.
+GROUP = "baton-retrain-every-model"
 POLL_S = 1.0
 # Before a broker or a topic that is away is asked again.
 AWAY_S = 15.0

@@ -4,14 +4,18 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from baton_airflow.listening import GROUP
 from baton_airflow.retrain import WaitOperator
+from scoring.contract.notice import ModelName
 from scoring.settings import Settings
 from tests.support.training import definition
 from training import waking
 from training.definition import ModelDefinition, NewLabels
+from training.requests import group_of
 from training.wake import Step
 from training.waking import Found
 
@@ -33,3 +37,10 @@ def test_new_labels_are_counted_where_airflows_own_connections_lead_to(monkeypat
     with pytest.raises(AirflowSkipException, match="nothing asks for a run"):
         wait.execute(context)
     assert led == ["sqlite:////trips.db"]
+
+
+def test_the_listener_shares_its_group_with_no_model() -> None:
+    prefix = group_of("")
+    assert GROUP.startswith(prefix)  # so that the right that is documented for all of them covers it
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(GROUP.removeprefix(prefix), ModelName)
