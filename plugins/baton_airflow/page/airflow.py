@@ -1,5 +1,6 @@
 """Airflow's own API, called inside this process in the name of the user: its rules, checks and audit log all apply."""
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -40,7 +41,6 @@ class AirflowApi:
             transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
             base_url="http://airflow.internal",
             headers={"Authorization": f"Bearer {token}"},
-            timeout=TIMEOUT_S,
         )
 
     async def models(self) -> dict[str, Json]:
@@ -90,7 +90,10 @@ class AirflowApi:
 
     async def _call(self, method: str, path: str, **more: Json) -> Json:
         try:
-            answer = await self._client.request(method, f"/api/v2{path}", **more)
+            async with asyncio.timeout(TIMEOUT_S):  # the client's own timeouts do not reach an app in this process
+                answer = await self._client.request(method, f"/api/v2{path}", **more)
+        except TimeoutError as error:
+            raise AirflowSaid(503, f"no answer within {TIMEOUT_S:g} s to {path}") from error
         except httpx.HTTPError as error:
             raise AirflowSaid(503, f"{type(error).__name__} while asking for {path}") from error
         if answer.is_success:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from itsdangerous import URLSafeTimedSerializer
-from playwright.sync_api import Error, Page
+from playwright.sync_api import Error, Page, Route
 
 from scoring.promotion.entry import LedgerEntry
 from tests.integration.page.conftest import LogIn
@@ -198,6 +198,21 @@ def test_a_refresh_takes_neither_the_focus_nor_what_was_written(log_in: LogIn) -
     assert page.input_value("#reason-retrain") == "half a sent"
     assert page.evaluate("document.activeElement.id") == "reason-retrain"
     assert page.locator("#glossary[open]").count() == 1
+
+
+def test_an_answer_that_never_comes_is_not_the_last_that_is_asked_for(log_in: LogIn) -> None:
+    page = open_model(log_in("viewer"))
+    page.clock.install()
+    page.reload()
+    hung: list[Route] = []
+    page.route(page.url, lambda route: route.continue_() if hung else hung.append(route))
+    with page.expect_request(page.url):
+        page.clock.fast_forward(6_000)
+    page.clock.fast_forward(31_000)
+    _wait_for(page, "body.stale", 60_000)
+    assert len(hung) == 1
+    page.clock.fast_forward(6_000)
+    _wait_for(page, "body:not(.stale)", 60_000)
 
 
 def test_the_page_stands_in_airflows_navigation_and_as_a_tab_of_the_models_dag(

@@ -2,6 +2,8 @@
 // Refreshes the parts of the page that have changed, and leaves alone what somebody is reading or writing in.
 (() => {
   const EVERY_MS = 5000;
+  // Longer than the server ever takes. Without it one answer that never comes would be the last that was asked for.
+  const PATIENCE_MS = 30000;
   const pause = document.getElementById("pause");
   const refreshed = document.getElementById("refreshed");
   const announce = document.getElementById("announce");
@@ -33,10 +35,21 @@
     }
   }
 
+  async function ask() {
+    const patience = new AbortController();
+    const over = setTimeout(() => patience.abort(), PATIENCE_MS);
+    try {
+      const how = { credentials: "same-origin", cache: "no-store", signal: patience.signal };
+      const answer = await fetch(location.href, how);
+      if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+      return await answer.text();
+    } finally {
+      clearTimeout(over);
+    }
+  }
+
   async function refresh() {
-    const answer = await fetch(location.href, { credentials: "same-origin", cache: "no-store" });
-    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const page = new DOMParser().parseFromString(await ask(), "text/html");
     for (const part of document.querySelectorAll("[data-live]")) {
       const fresh = page.getElementById(part.id);
       if (fresh) replace(part, fresh);
