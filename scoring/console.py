@@ -44,7 +44,8 @@ class Moment(click.ParamType[datetime]):
         except ValueError:
             self.fail(f"{value!r} is not a moment such as 2013-04-01T00:00:00Z", param, ctx)
         if found.tzinfo is None:
-            self.fail(f"{value!r} has no offset from UTC; write {value}Z or {value}+01:00", param, ctx)
+            whole = found.isoformat()  # a date alone takes no offset
+            self.fail(f"{value!r} has no offset from UTC; write {whole}Z or {whole}+01:00", param, ctx)
         return found
 
 

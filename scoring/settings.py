@@ -291,12 +291,13 @@ class Settings(ApiSettings, BaseSettings):
 
 def _ask(*needs: Callable[[], object]) -> None:
     """Ask for each of these, and raise ConfigurationError with all that is missing or wrong at once."""
-    wrong = []
+    found = []
     for need in needs:
         try:
             need()
         except ConfigurationError as error:
-            wrong.append(str(error))
+            found.append(str(error))
+    wrong = list(dict.fromkeys(found))  # several may need the same
     if len(wrong) == 1:
         raise ConfigurationError(wrong[0])
     if wrong:

@@ -167,7 +167,8 @@ def export(
         except OSError as error:
             raise ConfigurationError(f"--output: cannot write {output}: {error.strerror}") from error
         _warn_of(letters.strangers, session.topics.dead_letters)
-    click.echo(f"{done.letters} dead letters of {model} written; of {done.without_record} the record is gone", err=True)
+    gone = f", {done.without_record} of them without their record, which is gone" if done.without_record else ""
+    click.echo(f"{done.letters} dead letters of {model} written{gone}", err=True)
     sys.exit(EXIT_REFUSED if done.without_record else 0)
 
 

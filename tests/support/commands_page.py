@@ -17,8 +17,8 @@ Every command of `baton` with its options, as `--help` tells them; a test holds 
 [settings](settings.md).
 
 Exit status 0: done. 1: failed, refused, or something is not as it must be; the last line on standard error says why.
-2: wrong usage or a wrong setting. `baton worker` and `baton sink` also end with 70, which asks for a restart. With
-`--json` standard output holds one JSON document and nothing else.
+2: wrong usage or a wrong setting. `baton worker`, `baton api` and `baton sink` also end with 70, which asks for a
+restart. With `--json` standard output holds one JSON document and nothing else.
 """
 
 

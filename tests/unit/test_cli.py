@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from scoring import cli
 from scoring.commands.show import _manifest_lines
+from scoring.console import Moment
 from scoring.contract.errors import BatonError, ConfigurationError, Unavailable
 from scoring.contract.manifest import GOLDEN_FILE, MODEL_FILE
 from scoring.scorer.bundle import write_bundle
@@ -66,6 +67,15 @@ def test_help_and_version_import_no_command() -> None:
 @pytest.mark.parametrize("arguments", [["nonsense"], ["worker", "--nonsense"], ["worker", "--slot", "x"], ["score"]])
 def test_wrong_usage_is_exit_status_2(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("moment", ["2013-04-01", "2013-04-01T12:30:00"])
+def test_a_moment_without_an_offset_is_refused_with_two_that_would_do(moment: str) -> None:
+    told = run("backfill", "small", "--from", moment, "--to", "2013-05-01T00:00:00Z")
+    assert told.exit_code == 2
+    _, _, advice = told.output.partition("write ")
+    first, _, second = advice.strip().partition(" or ")
+    assert {Moment().convert(text, None, None).tzinfo is not None for text in (first, second)} == {True}
 
 
 @pytest.mark.parametrize(

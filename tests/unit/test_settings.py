@@ -172,3 +172,10 @@ def test_a_worker_is_told_everything_that_it_lacks_at_once() -> None:
     needed = ("MODELS", "KAFKA_BOOTSTRAP", "SIGNING_KEYS_FILE", "REGISTRY_URI", "CACHE_DIR")
     assert [line.split()[1] for line in lines[1:-1]] == [f"BATON_{name}" for name in needed]
     assert lines[-1] == "  - and the disk is full"
+
+
+def test_what_two_checks_lack_is_told_once() -> None:
+    settings = read_settings()
+    with pytest.raises(ConfigurationError) as caught:
+        settings.check_sink(settings.need_kafka)
+    assert str(caught.value).count("BATON_KAFKA_BOOTSTRAP is not set") == 1

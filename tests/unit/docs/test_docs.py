@@ -68,14 +68,24 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
-def test_the_settings_page_names_every_setting_with_its_description() -> None:
+def test_the_settings_page_names_every_setting_with_its_default_and_its_description() -> None:
     text = (PROJECT / "docs/reference/settings.md").read_text()
-    rows = dict(re.findall(r"^\| `(BATON_\w+(?:<NAME>)?)` \|[^|]*\| (.*) \|$", text, re.MULTILINE))
+    rows = re.findall(r"^\| `(BATON_\w+(?:<NAME>)?)` \|[^|\n]*\| (.*?) ?\| (.*) \|$", text, re.MULTILINE)
     expected = {
-        "BATON_CONNECTIONS__<NAME>" if name == "connections" else f"BATON_{name.upper()}": field.description
+        "BATON_CONNECTIONS__<NAME>" if name == "connections" else f"BATON_{name.upper()}": (
+            default_in_the_environment(field.get_default(call_default_factory=True)),
+            field.description,
+        )
         for name, field in Settings.model_fields.items()
     }
-    assert rows == expected
+    assert {variable: (default, meaning) for variable, default, meaning in rows} == expected
+
+
+def default_in_the_environment(value: object) -> str:
+    """As somebody would write it there; nothing where a setting has no value of its own."""
+    if value is None or value in ({}, ()):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def test_the_messages_page_names_every_reason_and_every_header() -> None:
