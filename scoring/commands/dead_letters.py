@@ -18,7 +18,8 @@ from scoring.console import (
     topics_option,
 )
 from scoring.contract.dead_letter import Reason
-from scoring.contract.errors import ConfigurationError
+from scoring.contract.errors import BatonError, ConfigurationError
+from scoring.contract.replay import Note
 from scoring.letters.exporting import export as write_lines
 from scoring.letters.finding import Selection
 from scoring.letters.letter import Letter, content_of
@@ -138,7 +139,7 @@ def show(
     with _session(model, named_topics) as session:
         letter = session.letter(partition, offset)
         found = session.original(letter) if original else None
-        put_back = session.put_back(letter)
+        put_back = _put_back(session, letter)
     shown = {**letter.summary(), "put_back": put_back}
     if isinstance(found, Gone):
         shown["gone"] = found.sentence
@@ -250,6 +251,14 @@ def replay(
         else:
             _echo_summary(done, order, "would be put back", as_json=as_json)
     sys.exit(EXIT_REFUSED if done.left else 0)
+
+
+def _put_back(session: Session, letter: Letter) -> Note | bool | str:
+    """The note that a letter was put back, or why nobody can tell: the letter is shown all the same."""
+    try:
+        return session.put_back(letter)
+    except BatonError as error:
+        return f"whether it was put back cannot be told: {error}"
 
 
 def _session(model: str, named: str | None) -> Session:

@@ -75,6 +75,8 @@ def _put_back(note: object) -> str:
     match note:
         case Note():
             return f"it was put back at {rfc3339(note.at)} by {note.actor}: {note.why}"
+        case str():
+            return note
         case True:
             return "a note in baton.replays holds it back, and no replay wrote that note; find out who did"
         case _:

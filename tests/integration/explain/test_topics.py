@@ -9,6 +9,7 @@ import pytest
 
 from local.kafka.broker import Broker
 from scoring.contract.manifest import Topics
+from scoring.topics import ensure_topics
 from tests.support.bundles import make_bundle, small_schema
 from tests.support.command_line import baton
 from tests.support.explain_stage import Stage
@@ -38,6 +39,7 @@ def test_topics_are_those_that_the_champions_manifest_names(stage: Stage) -> Non
     model = stage.model
     own = Topics(input=f"{model}-in", predictions=f"{model}-out", dead_letters=f"{model}-bad")
     stage.create_model_topics(own)
+    ensure_topics({"bootstrap.servers": stage.bootstrap}, [], replication=1)
     stage.topics = own
     folder = stage.folder / "registry" / model / "1"
     stage.digests[1] = make_bundle(folder, 1, model=model, topics=own, schema=small_schema())
