@@ -4,9 +4,11 @@ import functools
 import os
 import pwd
 import re
+import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -15,10 +17,14 @@ import click
 import msgspec
 
 from scoring.contract.clock import rfc3339
+from scoring.contract.errors import BatonError
+from scoring.contract.manifest import Topics
 from scoring.contract.notice import Kind
 from scoring.contract.verdict import Verdict
+from scoring.letters.text import harmless, harmless_json
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
+from scoring.promotion.naming import champion_topics, named_topics
 from scoring.promotion.notices import KafkaNotices
 from scoring.promotion.observer import LIMIT_S, Answer
 from scoring.promotion.repair import Repaired, repair
@@ -83,6 +89,12 @@ class WithDefault(click.Group):
         return super().resolve_command(ctx, args)
 
 
+topics_option = click.option(
+    "--topics",
+    "named_topics",
+    metavar="INPUT,PREDICTIONS,DEAD-LETTERS",
+    help="The model's topics, instead of those that its champion's manifest names.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON for machines.")
 head_option = click.option(
     "--on", "while_head", type=click.IntRange(min=0), help="Only while this sequence is the ledger's head."
@@ -156,8 +168,24 @@ def carry_out(asked: Asked, decide: Callable[[Ledger, Registry], LedgerEntry]) -
 
 
 def echo_json(document: object) -> None:
-    """Write a document as indented JSON."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    """Write a document as indented JSON; the same document, but nothing in it commands a terminal."""
+    click.echo(harmless_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()))
+
+
+def echo_lines(lines: Iterable[str]) -> None:
+    """Write lines that may hold somebody else's text; on a terminal, folded to its width."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in lines:
+        for part in (harmless(line),) if width is None else folded(harmless(line), width):
+            click.echo(part)
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A line in parts of at most ``width`` characters; those that follow are indented further."""
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(
+        line, width, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True, replace_whitespace=False
+    ) or [""]
 
 
 def echo_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -184,6 +212,30 @@ def new_run_id() -> str:
 def open_ledger(settings: Settings) -> Ledger:
     """The ledger of the settings; a command never makes one by accident."""
     return Ledger.open(settings.need_ledger_url(), migrating=False)
+
+
+def topics_of(settings: Settings, model: str, named: str | None = None) -> Topics:
+    """A model's topics: those that somebody named, those of its champion's manifest, or by their standard names.
+
+    Args:
+        named: ``INPUT,PREDICTIONS,DEAD-LETTERS``.
+
+    Raises:
+        ConfigurationError: ``named`` is not that.
+    """
+    if named is not None:
+        return named_topics(named)
+    standard = Topics.of(model)
+    if not settings.ledger_url:
+        return standard
+    try:
+        entries = open_ledger(settings).entries(model)
+        found = champion_topics(entries, open_registry(settings.need_registry_uri())) if entries else None
+    except BatonError as error:
+        # Nothing else may be at hand when somebody looks for what happened.
+        click.echo(f"baton: the topics of {model} are taken by their standard names: {error}", err=True)
+        return standard
+    return found or standard
 
 
 def open_notices(settings: Settings, ledger: Ledger) -> KafkaNotices:

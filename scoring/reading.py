@@ -30,6 +30,7 @@ _POLL_S = 0.5
 _RECORDS = 500
 # Enough for most records; a larger one comes all the same, alone.
 _FETCH_BYTES = 262_144
+_LOOKED_AHEAD = 100
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -121,6 +122,19 @@ class Reader:
             return None
         found = self.first(partition, offset, offset + 1)
         return found if found is not None and found.offset == offset else None
+
+    def why_nothing(self, partition: int, offset: int) -> str:
+        """Why there is no record at a place (see ``at``), in words that follow its name."""
+        if not 0 <= partition < self.partitions:
+            return f"{self.topic} has {self.partitions} partitions, 0 to {self.partitions - 1}"
+        low, high = self.bounds(partition)
+        if offset < low:
+            return f"retention has deleted it: this partition of {self.topic} begins at offset {low} now"
+        if offset >= high:
+            return f"there is nothing yet: this partition of {self.topic} can be read up to offset {high - 1} now"
+        following = self.first(partition, offset, min(high, offset + _LOOKED_AHEAD))
+        behind = "" if following is None else f"; the next record stands at offset {following.offset}"
+        return f"no record stands there: a transaction's marker took the offset, or it was aborted or compacted{behind}"
 
     def first(self, partition: int, start: int, end: int) -> Stored | None:
         """The first record in ``[start, end)``; None where there is none: markers of transactions take offsets too."""

@@ -12,18 +12,21 @@ from scoring.console import (
     Moment,
     default_actor,
     echo_json,
-    echo_table,
+    echo_lines,
     json_option,
+    topics_of,
+    topics_option,
 )
 from scoring.contract.dead_letter import Reason
-from scoring.contract.errors import ConfigurationError
+from scoring.contract.errors import BatonError, ConfigurationError
+from scoring.contract.replay import Note
 from scoring.letters.exporting import export as write_lines
 from scoring.letters.finding import Selection
 from scoring.letters.letter import Letter, content_of
 from scoring.letters.originals import Gone
 from scoring.letters.replaying import MAXIMUM_REPLAYS, Order, Summary
 from scoring.letters.session import Session
-from scoring.letters.telling import letter_lines, row_of, summary_lines
+from scoring.letters.telling import count_lines, letter_lines, list_lines, summary_lines
 from scoring.settings import read_settings
 
 
@@ -74,6 +77,7 @@ def command() -> None:
 @_REASONS
 @_SINCE
 @_PARTITIONS
+@topics_option
 @json_option
 def list_command(
     model: str,
@@ -83,6 +87,7 @@ def list_command(
     reasons: tuple[str, ...],
     since: datetime | None,
     partitions: tuple[int, ...],
+    named_topics: str | None,
     as_json: bool,
 ) -> None:
     """List the dead letters of MODEL, newest first, without their content.
@@ -91,7 +96,7 @@ def list_command(
     of the record in the input topic, as `baton explain` takes it.
     """
     selection = _selection(reasons, since, partitions)
-    with Session(read_settings().need_kafka(), model) as session:
+    with _session(model, named_topics) as session:
         letters = session.letters(selection)
         if by is not None:
             _echo_counts(Counter(letter.told.reason.value for letter in letters.all()), as_json=as_json)
@@ -114,16 +119,28 @@ def list_command(
 @click.argument("offset", type=click.IntRange(min=0))
 @click.option("--content", is_flag=True, help="Also the record's key, value and headers, as text or base64.")
 @click.option("--original", is_flag=True, help="The same; where it is stored by reference, from the input topic.")
+@topics_option
 @json_option
-def show(model: str, partition: int, offset: int, *, content: bool, original: bool, as_json: bool) -> None:
+def show(
+    model: str,
+    partition: int,
+    offset: int,
+    *,
+    content: bool,
+    original: bool,
+    named_topics: str | None,
+    as_json: bool,
+) -> None:
     """Show the dead letter of MODEL at PARTITION and OFFSET of the dead-letter topic.
 
-    The record's content is only shown when it is asked for. Exit status 1 when the original was asked for and is gone.
+    It says whether and by whom the record was put back. The record's content is only shown when it is asked for. Exit
+    status 1 when the original was asked for and is gone.
     """
-    with Session(read_settings().need_kafka(), model) as session:
+    with _session(model, named_topics) as session:
         letter = session.letter(partition, offset)
         found = session.original(letter) if original else None
-    shown = letter.summary()
+        put_back = _put_back(session, letter)
+    shown = {**letter.summary(), "put_back": put_back}
     if isinstance(found, Gone):
         shown["gone"] = found.sentence
     elif found is not None:
@@ -133,8 +150,7 @@ def show(model: str, partition: int, offset: int, *, content: bool, original: bo
     if as_json:
         echo_json(shown)
     else:
-        for line in letter_lines(letter, shown):
-            click.echo(line)
+        echo_lines(letter_lines(letter, shown, datetime.now(UTC)))
     sys.exit(EXIT_REFUSED if isinstance(found, Gone) else 0)
 
 
@@ -151,15 +167,22 @@ def show(model: str, partition: int, offset: int, *, content: bool, original: bo
 @_REASONS
 @_SINCE
 @_PARTITIONS
+@topics_option
 def export(
-    model: str, *, output: Path, reasons: tuple[str, ...], since: datetime | None, partitions: tuple[int, ...]
+    model: str,
+    *,
+    output: Path,
+    reasons: tuple[str, ...],
+    since: datetime | None,
+    partitions: tuple[int, ...],
+    named_topics: str | None,
 ) -> None:
     """Write the dead letters of MODEL to a file, one JSON document a line, with their records.
 
     Nothing is lost: key, value and headers stand there as text where they are UTF-8, and otherwise as base64. Exit
     status 1 when a record that is stored by reference is gone.
     """
-    with Session(read_settings().need_kafka(), model) as session:
+    with _session(model, named_topics) as session:
         letters = session.letters(_selection(reasons, since, partitions))
         try:
             with click.open_file(str(output), "wb") as file:
@@ -193,6 +216,7 @@ def export(
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be put back.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
+@topics_option
 @json_option
 def replay(
     model: str,
@@ -206,6 +230,7 @@ def replay(
     again: bool,
     dry_run: bool,
     yes: bool,
+    named_topics: str | None,
     as_json: bool,
 ) -> None:
     """Put the records of dead letters of MODEL back into its input topic, each at most once.
@@ -217,7 +242,7 @@ def replay(
     """
     if everything == bool(reasons or places):
         raise click.UsageError("say which dead letters: --all, or --reason, or --offset")
-    with Session(read_settings().need_kafka(), model) as session:
+    with _session(model, named_topics) as session:
         order = session.order(actor=actor or default_actor(), why=why, again=again)
         letters = session.letters(_selection(reasons, since, (), places))
         done = session.plan(letters, order)
@@ -227,6 +252,19 @@ def replay(
         else:
             _echo_summary(done, order, "would be put back", as_json=as_json)
     sys.exit(EXIT_REFUSED if done.left else 0)
+
+
+def _put_back(session: Session, letter: Letter) -> Note | bool | str:
+    """The note that a letter was put back, or why nobody can tell: the letter is shown all the same."""
+    try:
+        return session.put_back(letter)
+    except BatonError as error:
+        return f"whether it was put back cannot be told: {error}"
+
+
+def _session(model: str, named: str | None) -> Session:
+    settings = read_settings()
+    return Session(settings.need_kafka(), model, topics_of(settings, model, named))
 
 
 def _agreed(planned: Summary, order: Order, *, yes: bool) -> bool:
@@ -271,7 +309,7 @@ def _echo_counts(counts: Counter[str], *, as_json: bool) -> None:
     if as_json:
         echo_json(dict(counts.most_common()))
     elif counts:
-        echo_table(("reason", "dead letters"), [(reason, f"{count:,}") for reason, count in counts.most_common()])
+        echo_lines(count_lines(counts))
     else:
         click.echo("there is no dead letter", err=True)
 
@@ -280,7 +318,7 @@ def _echo_letters(letters: list[Letter], *, as_json: bool) -> None:
     if as_json:
         echo_json([letter.summary() for letter in letters])
     elif letters:
-        echo_table(("made at", "place", "reason", "version", "origin", "replays", "detail"), list(map(row_of, letters)))
+        echo_lines(list_lines(letters, datetime.now(UTC)))
     else:
         click.echo("there is no dead letter", err=True)
 
@@ -289,5 +327,4 @@ def _echo_summary(done: Summary, order: Order, verb: str, *, as_json: bool) -> N
     if as_json:
         echo_json({"put_back": verb == "put back", "replayed": done.replayed, "left": done.left, "summary": done})
         return
-    for line in summary_lines(done, order, verb):
-        click.echo(line)
+    echo_lines(summary_lines(done, order, verb))

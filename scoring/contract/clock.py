@@ -42,3 +42,21 @@ def rfc3339(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise ValueError(f"{moment.isoformat()} has no time zone; Baton takes aware datetimes only")
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+_UNITS_S = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+
+
+def length_text(seconds: float) -> str:
+    """A length of time for people, to two units: ``850 ms``, ``3.2 s``, ``5 min 12 s``, ``12 d 3 h``."""
+    if abs(seconds) < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if abs(seconds) < 60:
+        return f"{seconds:.1f} s"
+    sign, left = "-" if seconds < 0 else "", round(abs(seconds))
+    parts: list[str] = []
+    for name, unit_s in _UNITS_S:
+        if left >= unit_s or parts:
+            parts.append(f"{left // unit_s} {name}")
+            left %= unit_s
+    return sign + " ".join(parts[:2])

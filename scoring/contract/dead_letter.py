@@ -1,18 +1,22 @@
 """The dead letter: an input that cannot be scored, as it was, with the reason in additional headers (protocol B.8)."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC
 from enum import StrEnum
 from typing import Self
 
 import msgspec
 
 from scoring.contract.acknowledgement import Position
-from scoring.contract.clock import rfc3339
+from scoring.contract.clock import Moment, rfc3339
+from scoring.contract.decoding import decodable
 from scoring.contract.digest import Digest, digest_of
+from scoring.contract.notice import ModelName
+from scoring.contract.notice import Sequence as LedgerSequence
 
 PREFIX = "baton-dead-letter-"
 MAXIMUM_DETAIL_CHARACTERS = 300
+_ORIGIN = ("topic", "topic-id", "partition", "offset")
 # What Baton's own headers and Kafka's framing can add to a record at the most.
 MARGIN_BYTES = 16_384
 
@@ -50,10 +54,10 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     detail: str
     origin: Position
-    at: datetime
-    model: str
+    at: Moment
+    model: ModelName
     version: str
-    sequence: int
+    sequence: LedgerSequence
 
     def headers(self) -> list[tuple[str, bytes]]:
         """The additional headers, to follow the record's own (``own_headers`` takes them off again)."""
@@ -82,22 +86,21 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         own = [(name.removeprefix(PREFIX), value or b"") for name, value in headers if name.startswith(PREFIX)]
         found = {name: value.decode() for name, value in own}
         try:
-            return cls(
-                reason=Reason(found["reason"]),
-                detail=found["detail"],
-                origin=Position(
-                    topic=found["topic"],
-                    topic_id=found["topic-id"],
-                    partition=int(found["partition"]),
-                    offset=int(found["offset"]),
-                ),
-                at=datetime.fromisoformat(found["at"]),
-                model=found["model"],
-                version=found["version"],
-                sequence=int(found["sequence"]),
-            )
+            document = {
+                "reason": found["reason"],
+                "detail": found["detail"],
+                "origin": {name.replace("-", "_"): found[name] for name in _ORIGIN},
+                **{name: found[name] for name in ("at", "model", "version", "sequence")},
+            }
+            letter = msgspec.convert(document, cls, strict=False)  # a header's number is text
+            return msgspec.structs.replace(letter, at=letter.at.astimezone(UTC))
         except KeyError as error:
             raise ValueError(f"not a dead letter: there is no header {PREFIX}{error.args[0]}") from error
+        except (msgspec.MsgspecError, OverflowError) as error:  # whoever may write to the topic can write anything
+            raise ValueError(f"not a dead letter: {error}") from error
+
+
+decodable(DeadLetter)
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True, tag_field="form", tag="reference"):

@@ -1,6 +1,7 @@
 """Explain: from what is on record of one record to its explanation. A function on values, without any I/O."""
 
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 
 import msgspec
 
@@ -9,8 +10,8 @@ from scoring.contract.clock import from_epoch_ms
 from scoring.contract.dead_letter import DeadLetter
 from scoring.contract.prediction import Prediction
 from scoring.contract.replay import Replayed
-from scoring.explain.explanation import Contributions, Explanation, Header, Input, LetterShown, Rescored
-from scoring.explain.features import enrichment_of, features_of, fields_of
+from scoring.explain.explanation import Contributions, Explanation, Header, Input, Lag, LetterShown, Rescored
+from scoring.explain.features import carried, enrichment_of, features_of, fields_of
 from scoring.explain.judging import Judge, Raw, field_to_blame, remedy
 from scoring.explain.rescoring import Columned, impossible, not_carried, rescore
 from scoring.explain.why import why_live
@@ -59,10 +60,27 @@ def explain(evidence: Evidence) -> Explanation:
         missing=evidence.missing,
     )
     if evidence.prediction is not None:
+        found = msgspec.structs.replace(
+            found, lag=_lag(found.input, evidence.prediction.event_time, evidence.prediction.scored_at)
+        )
         return _with_prediction(found, evidence, evidence.prediction)
     if evidence.letter is not None:
+        found = msgspec.structs.replace(found, lag=_lag(found.input, None, evidence.letter.at))
         return _with_letter(found, evidence, evidence.letter)
     return found
+
+
+def _lag(record: Input | None, event: datetime | None, outcome: datetime) -> Lag:
+    recorded = None if record is None else record.timestamp
+    return Lag(
+        event_to_record_s=_seconds(event, recorded),
+        record_to_outcome_s=_seconds(recorded, outcome),
+        event_to_outcome_s=_seconds(event, outcome),
+    )
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    return None if start is None or end is None else (end - start).total_seconds()
 
 
 def _input(record: Raw | None) -> Input | None:
@@ -94,7 +112,7 @@ def _with_prediction(found: Explanation, evidence: Evidence, prediction: Predict
         rescored=_impossible(evidence),
     )
     if evidence.scorer is None or evidence.record is None:
-        return found
+        return msgspec.structs.replace(found, enrichment=carried(prediction.lookups))
     return _with_scores(found, evidence, evidence.scorer, evidence.record, prediction)
 
 

@@ -204,6 +204,20 @@ class Contributions(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[Contribution, ...]
 
 
+class Lag(msgspec.Struct, frozen=True, kw_only=True):
+    """How long things took, in seconds; None where one of the two moments is not known.
+
+    Attributes:
+        event_to_record_s: from the event to the record's timestamp in the input topic.
+        record_to_outcome_s: from there until it was scored or refused.
+        event_to_outcome_s: both.
+    """
+
+    event_to_record_s: float | None = None
+    record_to_outcome_s: float | None = None
+    event_to_outcome_s: float | None = None
+
+
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to one record.
 
@@ -224,6 +238,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     prediction_place: Position | None = None
     letter: LetterShown | None = None
     threshold: float | None = None
+    lag: Lag | None = None
     fields: tuple[FieldShown, ...] = ()
     enrichment: tuple[LookedUp, ...] = ()
     features: tuple[FeatureShown, ...] = ()

@@ -62,6 +62,15 @@ def enrichment_of(
     return tuple(found)
 
 
+def carried(lookups: Lookups) -> tuple[LookedUp, ...]:
+    """What a prediction alone says was looked up: times are seconds, and frozen values are not among it."""
+    return tuple(
+        LookedUp(lookup=name, field=field, value=value, source="prediction")
+        for name, values in lookups.items()
+        for field, value in values.items()
+    )
+
+
 def features_of(scorer: Scorer, columns: Columns) -> tuple[FeatureShown, ...]:
     """The columns of the matrix, as the model sees them; ``columns`` have one row, with all looked-up ones."""
     types = scorer.schema.column_types()

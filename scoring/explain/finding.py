@@ -7,7 +7,6 @@ all the records that follow: halving then finds one of the outcomes of a record.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Protocol
 
 import msgspec
 
@@ -29,33 +28,27 @@ class Standing(StrEnum):
     BEHIND = "behind"
 
 
-class PredictionFinder(Protocol):
-    """Finds the prediction of an input record: in Kafka, or wherever they are kept."""
-
-    def prediction_of(self, place: Position) -> tuple[Position, Prediction] | None:
-        """The prediction and its own place; None where there is none."""
-        ...
-
-
 class Outcomes:
-    """The outcomes of one model's records, in Kafka. It finds predictions as a ``PredictionFinder`` does.
+    """The outcomes of one model's records, in Kafka.
 
     Args:
         predictions, letters: of the model's two topics.
+        input_id: of the input topic that there is now.
     """
 
-    def __init__(self, predictions: Reader, letters: Reader) -> None:
+    def __init__(self, predictions: Reader, letters: Reader, input_id: str) -> None:
         self._predictions = predictions
         self._letters = letters
+        self._input_id = input_id
 
     def prediction_of(self, place: Position) -> tuple[Position, Prediction] | None:
-        """The prediction of the record at ``place`` of the input topic that there is now, and its own place."""
-        found = find(self._predictions, place, origin_of_prediction)
+        """The prediction of the record at ``place`` of the input topic, and its own place."""
+        found = find(self._predictions, place, origin_of_prediction, self._input_id)
         return None if found is None else self.prediction_in(found)
 
     def letter_of(self, place: Position) -> Letter | None:
         """The dead letter of the record at ``place``."""
-        found = find(self._letters, place, origin_of_letter)
+        found = find(self._letters, place, origin_of_letter, self._input_id)
         return None if found is None else letter_of(found, self._letters.topic, self._letters.topic_id)
 
     def prediction_at(self, partition: int, offset: int) -> tuple[Position, Prediction] | None:
@@ -75,6 +68,37 @@ class Outcomes:
         """
         found = self._letters.at(partition, offset)
         return None if found is None else letter_of(found, self._letters.topic, self._letters.topic_id)
+
+    def why_nothing(self, topic: str, partition: int, offset: int) -> str:
+        """Why there is no outcome at a place of one of the two topics."""
+        reader = self._predictions if topic == self._predictions.topic else self._letters
+        return reader.why_nothing(partition, offset)
+
+    def why_gone(self, place: Position) -> str:
+        """Why an outcome that stood at ``place`` stands there no more."""
+        reader = self._predictions if place.topic == self._predictions.topic else self._letters
+        if place.topic_id != reader.topic_id:
+            return f"{place.topic} was deleted and made again since, or is another topic"
+        return reader.why_nothing(place.partition, place.offset)
+
+    def prediction_again(self, place: Position) -> Prediction | None:
+        """What stands now where a prediction stood; None where that is gone, or is none."""
+        if (place.topic, place.topic_id) != (self._predictions.topic, self._predictions.topic_id):
+            return None
+        found = self._predictions.at(place.partition, place.offset)
+        try:
+            return None if found is None else decode_prediction(found.value or b"")
+        except msgspec.MsgspecError:
+            return None
+
+    def earlier_topics(self, place: Position) -> set[str]:
+        """Ids of earlier input topics of the same name, of which the partition still has outcomes."""
+        found = set()
+        for reader, origin_of in ((self._predictions, origin_of_prediction), (self._letters, origin_of_letter)):
+            if place.partition < reader.partitions:
+                oldest = _first(reader, place, *reader.bounds(place.partition), origin_of)
+                found |= set() if oldest is None else {oldest[1].topic_id}
+        return found - {place.topic_id}
 
     def standing(self, place: Position) -> Standing:
         """Where a record without an outcome stands among those that have one."""
@@ -114,21 +138,25 @@ def origin_of_letter(stored: Stored) -> Position | None:
         return None
 
 
-def find(reader: Reader, wanted: Position, origin_of: OriginOf) -> Stored | None:
-    """The outcome of the record at ``wanted``, which is a place of the input topic that there is now."""
+def find(reader: Reader, wanted: Position, origin_of: OriginOf, input_id: str) -> Stored | None:
+    """The outcome of the record at ``wanted``.
+
+    Args:
+        input_id: of the input topic that there is now; ``wanted`` may be a place of an earlier one.
+    """
     if wanted.partition >= reader.partitions:
         return None
     low, high = reader.bounds(wanted.partition)
     while high - low > _SCAN_OFFSETS:
         middle = (low + high) // 2
-        found = _first(reader, wanted.partition, middle, high, origin_of)
+        found = _first(reader, wanted, middle, high, origin_of)
         if found is None:
             high = middle
             continue
         stored, origin = found
         if origin == wanted:
             return stored
-        if _is_before(origin, wanted):
+        if _is_before(origin, wanted, input_id):
             low = stored.offset + 1
         else:
             high = middle
@@ -141,26 +169,31 @@ def standing_in(reader: Reader, wanted: Position, origin_of: OriginOf) -> Standi
     if wanted.partition >= reader.partitions:
         return None
     low, high = reader.bounds(wanted.partition)
-    oldest = _first(reader, wanted.partition, low, high, origin_of)
+    oldest = _first(reader, wanted, low, high, origin_of)
     if oldest is None:
         return None
-    if not _is_before(oldest[1], wanted):
+    if not _is_before(oldest[1], wanted, wanted.topic_id):
         return Standing.BEFORE
     newest = oldest[1]
     for stored in reader.stretch({wanted.partition: (max(low, high - _SCAN_OFFSETS), high)}):
-        newest = origin_of(stored) or newest
-    return Standing.BEHIND if _is_before(newest, wanted) else Standing.BETWEEN
-
-
-def _first(reader: Reader, partition: int, start: int, end: int, origin_of: OriginOf) -> tuple[Stored, Position] | None:
-    """The first outcome of a stretch, with its origin; what is none is passed over."""
-    for stored in reader.stretch({partition: (start, end)}):
         origin = origin_of(stored)
-        if origin is not None:
+        newest = origin if origin is not None and origin.topic == wanted.topic else newest
+    return Standing.BEHIND if _is_before(newest, wanted, wanted.topic_id) else Standing.BETWEEN
+
+
+def _first(
+    reader: Reader, wanted: Position, start: int, end: int, origin_of: OriginOf
+) -> tuple[Stored, Position] | None:
+    """The first outcome of a stretch, with its origin; what is none, or another model's, is passed over."""
+    for stored in reader.stretch({wanted.partition: (start, end)}):
+        origin = origin_of(stored)
+        if origin is not None and origin.topic == wanted.topic:
             return stored, origin
     return None
 
 
-def _is_before(origin: Position, wanted: Position) -> bool:
+def _is_before(origin: Position, wanted: Position, input_id: str) -> bool:
     """Of a topic that was deleted and made again, every outcome of the earlier one comes first."""
-    return origin.topic_id != wanted.topic_id or origin.offset < wanted.offset
+    if origin.topic_id == wanted.topic_id:
+        return origin.offset < wanted.offset
+    return origin.topic_id != input_id

@@ -10,6 +10,7 @@ from scoring.explain.telling import (
     headline,
     input_lines,
     judged_text,
+    lag_lines,
     letter_lines,
     outcome_lines,
     rescored_lines,
@@ -42,7 +43,7 @@ def page(found: Explanation) -> str:
     """The page."""
     parts = [
         f"<h1>{escape(headline(found))}</h1>",
-        _list(line for line in outcome_lines(found)),
+        _list([*outcome_lines(found), *lag_lines(found.lag)]),
         *_rescored(found),
         *_letter(found),
         *_why(found),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from scoring.contract.clock import rfc3339
+from scoring.contract.clock import length_text, rfc3339
 from scoring.contract.golden import Value
 from scoring.contract.verdict import Verdict as GateVerdict
 from scoring.explain.explanation import (
@@ -10,6 +10,7 @@ from scoring.explain.explanation import (
     Explanation,
     Input,
     Judged,
+    Lag,
     LetterShown,
     Rescored,
     Swap,
@@ -18,26 +19,43 @@ from scoring.explain.explanation import (
 )
 from scoring.promotion.entry import LedgerEntry
 
+_BAR = 24
+
 
 def lines(found: Explanation) -> Iterator[str]:
-    """The whole explanation; a line that begins a part is not indented."""
+    """The whole explanation, the answer first; a line that begins a part is not indented."""
     yield headline(found)
     yield from outcome_lines(found)
+    yield from lag_lines(found.lag)
     if found.rescored is not None:
         yield from rescored_lines(found.rescored)
     if found.letter is not None:
         yield from letter_lines(found.letter)
+    if found.missing:
+        yield "to know:"
+    for sentence in found.missing:
+        yield f"  {sentence}"
     if found.why is not None:
         yield from why_lines(found.why)
+    if found.contributions is not None:
+        yield from contribution_lines(found.contributions)
     if found.input is not None:
         yield from input_lines(found.input)
     yield from _table_lines(found)
-    if found.contributions is not None:
-        yield from contribution_lines(found.contributions)
-    if found.missing:
-        yield "missing:"
-    for sentence in found.missing:
-        yield f"  {sentence}"
+
+
+def lag_lines(lag: Lag | None) -> Iterator[str]:
+    """How long it took."""
+    if lag is None:
+        return
+    lengths = (
+        (lag.event_to_record_s, "from the event to the input topic"),
+        (lag.record_to_outcome_s, "from there to the outcome"),
+        (lag.event_to_outcome_s, "in all"),
+    )
+    told = [f"{length_text(seconds)} {what}" for seconds, what in lengths if seconds is not None]
+    if told:
+        yield f"  lag: {', '.join(told)}"
 
 
 def headline(found: Explanation) -> str:
@@ -171,8 +189,11 @@ def contribution_lines(found: Contributions) -> Iterator[str]:
     """The features that moved the score most first."""
     of = f" of {found.label}" if found.label is not None else ""
     yield f"contributions to the raw score{of} {found.raw!r} (link {found.link}), from {found.base:.6g} on:"
-    for part in sorted(found.parts, key=lambda each: abs(each.value), reverse=True):
-        yield f"  {part.value:+.6f}  {part.feature}"
+    parts = sorted(found.parts, key=lambda each: abs(each.value), reverse=True)
+    largest = max((abs(part.value) for part in parts), default=0.0) or 1.0
+    for part in parts:
+        bar = ("+" if part.value > 0 else "-") * round(_BAR * abs(part.value) / largest)
+        yield f"  {part.value:+.6f}  {bar:<{_BAR}}  {part.feature}"
 
 
 def _table_lines(found: Explanation) -> Iterator[str]:

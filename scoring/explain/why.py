@@ -29,7 +29,7 @@ def why_live(
     following = next((each for each in swaps if each.sequence > sequence and each.records < 0), None)
     around = [each for each in (swap, following) if each is not None]
     problems = [
-        *(_of_entry(entry, sequence, version, digest) if entries is not None else ()),
+        *(_of_entry(entry, sequence, version, digest, max(by_sequence, default=0)) if entries is not None else ()),
         *(_of_swaps(swaps, sequence, place) if acknowledgements is not None else ()),
     ]
     return Why(
@@ -58,8 +58,14 @@ def _swaps(place: Position, acknowledgements: Sequence[Acknowledgement]) -> Iter
                 )
 
 
-def _of_entry(entry: LedgerEntry | None, sequence: int, version: str, digest: str | None) -> Iterator[str]:
-    if entry is None:
+def _of_entry(entry: LedgerEntry | None, sequence: int, version: str, digest: str | None, newest: int) -> Iterator[str]:
+    if entry is None and sequence > newest:
+        ends = f"ends at sequence {newest}" if newest else "has no entry of the model"
+        yield (
+            f"the ledger has no sequence {sequence}, it {ends}: its database was restored from an older copy, or "
+            "BATON_LEDGER_URL names another ledger than the one that the worker followed"
+        )
+    elif entry is None:
         yield f"the ledger has no sequence {sequence}: it is another ledger than the one that the worker followed"
     elif entry.version != version or (digest is not None and entry.manifest_digest != digest):
         yield (

@@ -6,6 +6,7 @@ import msgspec
 
 from scoring.letters.letter import Letter, content_of
 from scoring.letters.originals import Gone, Original
+from scoring.letters.text import harmless_json
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -22,7 +23,7 @@ def line_of(letter: Letter, original: Original | Gone) -> bytes:
         found["gone"] = original.sentence
     else:
         found["record"] = content_of(original.key, original.value, original.headers)
-    return msgspec.json.encode(found) + b"\n"
+    return harmless_json(msgspec.json.encode(found).decode()).encode() + b"\n"
 
 
 def export(

@@ -47,14 +47,16 @@ class Letters:
     """The dead letters of a topic as they are when this is made; later ones are left out.
 
     Args:
-        reader: of the dead-letter topic.
+        reader: of the dead-letter topic, which other models may share.
+        model: whose dead letters these are; None takes every model's.
 
     Attributes:
         strangers: records met so far that are no dead letters.
     """
 
-    def __init__(self, reader: Reader, selection: Selection) -> None:
+    def __init__(self, reader: Reader, selection: Selection, model: str | None = None) -> None:
         self._reader = reader
+        self._model = model
         self._selection = selection
         self.bounds: Bounds = {
             partition: self._bounds(partition)
@@ -116,5 +118,5 @@ class Letters:
             except ValueError:
                 self.strangers += 1
                 continue
-            if self._selection.takes(letter):
+            if self._model in {None, letter.told.model} and self._selection.takes(letter):
                 yield letter

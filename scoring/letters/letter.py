@@ -83,6 +83,8 @@ def _by_reference(stored: Stored, told: DeadLetter, place: Position) -> Letter:
         reference = msgspec.json.decode(stored.value or b"", type=Reference)
     except msgspec.MsgspecError as error:
         raise ValueError(f"not a dead letter: its reference cannot be read: {error}") from error
+    if reference.origin != told.origin:
+        raise ValueError("not a dead letter: its reference names another record than its headers")
     return Letter(
         place=place,
         told=told,

@@ -29,13 +29,15 @@ class Fate(StrEnum):
     GONE = "gone"
     TOO_LARGE = "too-large"
     NO_PARTITION = "no-partition"
+    FORGED = "forged"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody asked for.
 
     Attributes:
-        partitions: of the input topic.
+        input_topic_id: as the topic is now.
+        ends: of its partitions, by their numbers.
         maximum_bytes: of a record there.
         again: also records that were replayed ``MAXIMUM_REPLAYS`` times and failed again.
         actor, why: who replays, and for what reason; on record in the notes.
@@ -43,11 +45,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     input_topic: str
-    partitions: int
+    input_topic_id: str
+    ends: tuple[int, ...]
     maximum_bytes: int
     actor: str
     why: str
     again: bool = False
+
+    @property
+    def partitions(self) -> int:
+        """Of the input topic."""
+        return len(self.ends)
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +118,9 @@ def judge(letter: Letter, order: Order, notes: set[bytes], original_of: Callable
     """
     if note_key(order.model, letter.place) in notes:
         return Judged(letter=letter, fate=Fate.ALREADY, sentence="it was replayed before")
+    claim = impossible_claim(letter, order)
+    if claim is not None:
+        return Judged(letter=letter, fate=Fate.FORGED, sentence=claim)
     original = original_of(letter)
     if isinstance(original, Gone):
         return Judged(letter=letter, fate=Fate.GONE, sentence=original.sentence)
@@ -124,6 +135,20 @@ def judge(letter: Letter, order: Order, notes: set[bytes], original_of: Callable
         sentence = f"with what says that it is a replay it may take {size_bytes} bytes, {order.input_topic} takes "
         return Judged(letter=letter, fate=Fate.TOO_LARGE, sentence=f"{sentence}{order.maximum_bytes}")
     return Judged(letter=letter, fate=Fate.REPLAY, sentence="it is put back", original=original)
+
+
+def impossible_claim(letter: Letter, order: Order) -> str | None:
+    """What a letter says of its origin that is true of no worker's letter: somebody else wrote it, for a replay."""
+    origin = letter.told.origin
+    if origin.partition != letter.place.partition:
+        return (
+            f"it names partition {origin.partition} as its origin and stands in partition {letter.place.partition}: "
+            "a worker's dead letters stand in the partition of their records"
+        )
+    here = origin.topic_id == order.input_topic_id and origin.partition < order.partitions
+    if here and origin.offset >= order.ends[origin.partition]:
+        return f"it names offset {origin.offset} as its origin, and partition {origin.partition} has not come so far"
+    return None
 
 
 def headers_for(letter: Letter, original: Original) -> list[tuple[str, bytes | None]]:

@@ -10,11 +10,12 @@ from confluent_kafka.admin import ConfigResource, ResourceType
 
 from scoring.contract.errors import ConfigurationError
 from scoring.contract.manifest import Topics
+from scoring.contract.replay import Note
 from scoring.contract.topics import INPUT_MAXIMUM_BYTES, REPLAYS
-from scoring.kafka import PATIENCE_S, Options, admin_client, kafka_errors, partitions_of
+from scoring.kafka import PATIENCE_S, Options, admin_client, kafka_errors
 from scoring.letters.finding import Letters, Selection
 from scoring.letters.letter import Letter, letter_of
-from scoring.letters.notes import noted
+from scoring.letters.notes import note_of, noted
 from scoring.letters.originals import Gone, Original, Originals
 from scoring.letters.replaying import Judged, Order, Summary, Tally, judge, replay
 from scoring.letters.transactions import Replayer
@@ -24,14 +25,17 @@ from scoring.reading import Reader
 class Session:
     """The dead letters of one model. A context manager.
 
+    Args:
+        topics: the model's; None takes them by their standard names.
+
     Raises:
         ConfigurationError: a topic is not there, or access is refused.
         Unavailable: the broker cannot be reached.
     """
 
-    def __init__(self, kafka: Options, model: str, *, notes_topic: str = REPLAYS) -> None:
+    def __init__(self, kafka: Options, model: str, topics: Topics | None = None, *, notes_topic: str = REPLAYS) -> None:
         self.model = model
-        self.topics = Topics.of(model)
+        self.topics = topics or Topics.of(model)
         self._kafka = kafka
         self._notes_topic = notes_topic
         self._stack = ExitStack()
@@ -40,7 +44,7 @@ class Session:
 
     def letters(self, selection: Selection) -> Letters:
         """The dead letters that are there now and that the selection takes."""
-        return Letters(self._reader, selection)
+        return Letters(self._reader, selection, self.model)
 
     def letter(self, partition: int, offset: int) -> Letter:
         """The dead letter at a place of the dead-letter topic.
@@ -53,20 +57,30 @@ class Session:
         if found is None:
             raise ConfigurationError(f"{where}: there is no dead letter; see `baton dead-letters list {self.model}`")
         try:
-            return letter_of(found, self._reader.topic, self._reader.topic_id)
+            letter = letter_of(found, self._reader.topic, self._reader.topic_id)
         except ValueError as error:
             raise ConfigurationError(f"{where}: {error}") from error
+        if letter.told.model != self.model:
+            raise ConfigurationError(f"{where}: this is a dead letter of {letter.told.model}, not of {self.model}")
+        return letter
 
     def original(self, letter: Letter) -> Original | Gone:
         """The record that a dead letter was made from."""
         return self._originals.of(letter)
 
+    def put_back(self, letter: Letter) -> Note | bool:
+        """The note that a dead letter was put back; True where it says no more than that, False where there is none."""
+        return note_of(self._kafka, self.model, letter.place, topic=self._notes_topic)
+
     def order(self, *, actor: str, why: str, again: bool = False) -> Order:
         """An order to replay into the input topic as it is now."""
+        with Reader(self._kafka, self.topics.input) as found:
+            ends = tuple(found.bounds(partition)[1] for partition in range(found.partitions))
         return Order(
             model=self.model,
             input_topic=self.topics.input,
-            partitions=partitions_of(self._kafka, self.topics.input),
+            input_topic_id=found.topic_id,
+            ends=ends,
             maximum_bytes=self._maximum_bytes(),
             actor=actor,
             why=why,

@@ -1,6 +1,7 @@
 """Questions to the predictions' tables."""
 
 import base64
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 import msgspec
@@ -127,6 +128,43 @@ class Predictions:
         with self._database.reading() as connection:
             rows = connection.execute(query.order_by(columns["at"].desc(), columns.topic_offset.desc())).mappings()
             return [stored_dead_letter(row) for row in rows]
+
+    def predictions_at(self, topic: str, partition: int, offset: int) -> list[StoredPrediction]:
+        """The prediction at a place of its own topic; one more for each earlier topic of the same name, newest first.
+
+        Args:
+            topic: the name or the id of the topic of predictions.
+        """
+        with self._database.reading() as connection:
+            query = _at(tables.predictions, _ids(connection, topic), partition, offset)
+            rows = connection.execute(query.order_by(*(column.desc() for column in _ORDER))).mappings()
+            return [stored_prediction(row) for row in rows]
+
+    def dead_letters_at(self, topic: str, partition: int, offset: int) -> list[StoredDeadLetter]:
+        """The dead letter at a place of its own topic; as ``predictions_at``."""
+        with self._database.reading() as connection:
+            query = _at(tables.dead_letters, _ids(connection, topic), partition, offset)
+            rows = connection.execute(query.order_by(tables.dead_letters.c["at"].desc())).mappings()
+            return [stored_dead_letter(row) for row in rows]
+
+
+def _ids(connection: sa.Connection, topic: str) -> list[str]:
+    """A topic's id, or all ids that the sink has met under its name."""
+    known, asked = tables.offsets.c, _text(topic)
+    met = connection.execute(sa.select(known.topic_id).where(known.topic == asked).distinct()).scalars()
+    return [asked, *met]
+
+
+def _at(table: sa.Table, ids: Sequence[str], partition: int, offset: int) -> sa.Select[Any]:
+    """By the primary key."""
+    columns = table.c
+    if not (0 <= partition <= MAXIMUM_PARTITION and 0 <= offset <= MAXIMUM_OFFSET):
+        return _all_of(table).where(sa.false())
+    return _all_of(table).where(
+        columns.topic_id.in_(ids),
+        columns.topic_partition == partition,
+        columns.topic_offset == offset,
+    )
 
 
 def _all_of(table: sa.Table) -> sa.Select[Any]:

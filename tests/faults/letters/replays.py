@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 from confluent_kafka import Producer
@@ -275,11 +275,12 @@ def serve() -> None:
         order = json.loads(line)
         if "start" in order:
             answer: object = fork(msgspec.convert(order["start"], Plan))
+            # The system gives the pids of those that ended to others: what became of them says nothing of this one.
+            ended.pop(cast("int", answer), None)
         elif "wait" in order:
             pid = order["wait"]
-            if pid not in ended:
-                ended[pid] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            answer = ended[pid]
+            known = ended.pop(pid, None)
+            answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if known is None else known
         else:
             pid = order["stopped"]
             _, status = os.waitpid(pid, os.WUNTRACED)

@@ -82,6 +82,8 @@ class Letters:
             )
             headers: Any = [*OWN, *told.headers()]
             partition = number % PARTITIONS
+            own: Any = OWN
+            producer.produce(self.topics.input, _value(number), _key(number), partition, headers=own)
             producer.produce(self.topics.dead_letters, _value(number), _key(number), partition, headers=headers)
         assert producer.flush(30) == 0
 

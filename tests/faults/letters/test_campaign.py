@@ -1,17 +1,21 @@
 """Short forms of the campaign of replays: each record goes back at most once, and a planted bug is caught."""
 
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from local.kafka.broker import Broker
-from tests.faults.letters.replays import POINTS, Nursery
-from tests.faults.letters.rounds import at_once, frozen, killed
+from tests.faults.letters.replays import DONE, POINTS, Child, Nursery, Plan
+from tests.faults.letters.rounds import LETTERS, at_once, frozen, killed
+from tests.faults.letters.stage import Letters
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 SEED = 99
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +70,27 @@ def test_records_outside_of_the_transaction_are_caught(broker: Broker, nursery: 
 def test_replays_that_do_not_fence_each_other_are_caught(broker: Broker, nursery: Nursery) -> None:
     with pytest.raises(AssertionError, match="doubled=80"):
         frozen(broker.bootstrap, nursery, random.Random(SEED), bug="unfenced", at=("noted.after", 1))
+
+
+def test_a_replay_that_is_given_the_pid_of_one_that_has_ended_is_waited_for(broker: Broker, nursery: Nursery) -> None:
+    letters = Letters(broker.bootstrap, LETTERS)
+    plan = Plan(bootstrap=broker.bootstrap, model=letters.model, point="noted.before")
+    first = nursery.start(plan)
+    assert first.wait() == -signal.SIGKILL
+    second, status = started_as(nursery, first.pid, msgspec.structs.replace(plan, point=None))
+    assert second.pid == first.pid
+    assert (status, letters.judge().replayed) == (DONE, LETTERS)
+
+
+def started_as(nursery: Nursery, pid: int, plan: Plan) -> tuple[Child, int]:
+    """A replay with that pid, and what the nursery says of its end; others may take the pid in between."""
+    for _ in range(100):
+        try:
+            LAST_PID.write_text(str(pid - 1))
+        except OSError:
+            pytest.skip("pids can be chosen by root alone, on Linux")
+        child = nursery.start(plan)
+        status = child.wait()
+        if child.pid == pid:
+            return child, status
+    pytest.skip("the pid is always somebody else's")

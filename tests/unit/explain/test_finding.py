@@ -75,7 +75,7 @@ def topics(draw: st.DrawFn) -> list[tuple[str, int] | str | None]:
 
 @given(topics(), st.integers(0, 900))
 def test_whatever_is_there_is_found_and_nothing_else(content: list[tuple[str, int] | str | None], wanted: int) -> None:
-    found = find(reader(Topic(content)), place(wanted), origin_of)
+    found = find(reader(Topic(content)), place(wanted), origin_of, TOPIC_ID)
     if (TOPIC_ID, wanted) in content:
         assert found is not None
         assert content[found.offset] == (TOPIC_ID, wanted)
@@ -85,7 +85,7 @@ def test_whatever_is_there_is_found_and_nothing_else(content: list[tuple[str, in
 
 def test_it_reads_a_few_hundred_records_of_a_million() -> None:
     topic = Topic([(TOPIC_ID, offset) for offset in range(1_000_000)])
-    found = find(reader(topic), place(654_321), origin_of)
+    found = find(reader(topic), place(654_321), origin_of, TOPIC_ID)
     assert found is not None
     assert found.offset == 654_321
     assert topic.read < 300

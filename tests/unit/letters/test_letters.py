@@ -1,13 +1,15 @@
 """Dead letters: read back as they were, exported without a loss, and judged before a replay."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import msgspec
 import pytest
 
+from scoring.console import folded
 from scoring.contract.acknowledgement import Position
+from scoring.contract.clock import length_text
 from scoring.contract.dead_letter import PREFIX, REFERENCE_HEADER, DeadLetter, Reason, own_headers, refer
 from scoring.contract.replay import Note, Replayed, note_key
 from scoring.kafka import RecordHeaders
@@ -15,7 +17,8 @@ from scoring.letters.exporting import export
 from scoring.letters.letter import Letter, letter_of
 from scoring.letters.originals import Gone, Original
 from scoring.letters.replaying import Fate, Judged, Order, Tally, headers_for, judge, prepare, replay
-from scoring.letters.text import Text, as_text
+from scoring.letters.telling import list_lines
+from scoring.letters.text import Text, as_text, harmless, harmless_json
 from scoring.letters.transactions import Prepared
 from scoring.reading import Stored
 
@@ -25,7 +28,13 @@ TOLD = DeadLetter(
     reason=Reason.WRONG_TYPE, detail="x", origin=ORIGIN, at=MOMENT, model="small", version="2", sequence=2
 )
 ORDER = Order(
-    model="small", input_topic="small.input", partitions=4, maximum_bytes=1_048_576, actor="ada", why="mended"
+    model="small",
+    input_topic="small.input",
+    input_topic_id="in",
+    ends=(100, 100, 100, 100),
+    maximum_bytes=1_048_576,
+    actor="ada",
+    why="mended",
 )
 
 
@@ -137,7 +146,7 @@ def test_what_cannot_be_put_back_is_told() -> None:
     judged = judge(letter(value=b"v" * 100), small, set(), original_of)
     assert judged.fate is Fate.TOO_LARGE
     assert "small.input takes 200" in judged.sentence
-    fewer = msgspec.structs.replace(ORDER, partitions=2)
+    fewer = msgspec.structs.replace(ORDER, ends=(100, 100))
     judged = judge(letter(), fewer, set(), original_of)
     assert judged.fate is Fate.NO_PARTITION
     assert judged.sentence == "it came from partition 2, small.input has 2"
@@ -212,3 +221,89 @@ def test_a_few_examples_of_what_is_left_are_told() -> None:
     found = tally.summary()
     assert (found.replayed, found.left) == (0, 10)
     assert found.examples == ("2:0: it went", "2:1: it went", "2:2: it went")
+
+
+# --- what somebody else wrote -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("at", b"2026-03-01T12:30:00"),
+        ("at", b"0001-01-01T00:00:00+23:59"),
+        ("partition", b"-1"),
+        ("offset", b"9" * 30),
+        ("offset", b"9" * 5_000),
+        ("sequence", b"0"),
+        ("model", b"../other"),
+        ("reason", b"because"),
+        ("detail", b"\xff"),
+    ],
+)
+def test_headers_that_no_worker_writes_make_no_letter(name: str, value: bytes) -> None:
+    headers: RecordHeaders = [(each, value if each == PREFIX + name else said) for each, said in TOLD.headers()]
+    with pytest.raises(ValueError, match=r"not a dead letter|codec"):
+        letter_of(Stored(2, 5, 0, b"k", b"v", headers), "small.dead-letters", "dl")
+
+
+def test_a_reference_to_another_record_than_the_headers_name_makes_no_letter() -> None:
+    other = msgspec.structs.replace(ORIGIN, offset=18)
+    headers: RecordHeaders = [*TOLD.headers(), (REFERENCE_HEADER, b"1")]
+    with pytest.raises(ValueError, match="names another record"):
+        letter_of(Stored(2, 5, 0, None, refer(other, b"large"), headers), "small.dead-letters", "dl")
+
+
+@pytest.mark.parametrize(
+    ("origin", "told"),
+    [
+        (msgspec.structs.replace(ORIGIN, partition=1), "stands in partition 2"),
+        (msgspec.structs.replace(ORIGIN, offset=100), "has not come so far"),
+        (msgspec.structs.replace(ORIGIN, offset=99), None),
+        (msgspec.structs.replace(ORIGIN, offset=100, topic_id="an earlier one"), None),
+    ],
+)
+def test_a_letter_that_claims_an_origin_that_cannot_be_is_not_put_back(origin: Position, told: str | None) -> None:
+    headers: RecordHeaders = [*msgspec.structs.replace(TOLD, origin=origin).headers()]
+    found = letter_of(Stored(2, 5, 0, b"k", b"v", headers), "small.dead-letters", "dl")
+    judged = judge(found, ORDER, set(), original_of)
+    assert judged.fate is (Fate.REPLAY if told is None else Fate.FORGED)
+    assert told is None or told in judged.sentence
+
+
+def test_what_a_terminal_would_obey_is_written_as_escapes() -> None:
+    evil = "a\x1b]0;owned\x07\x9b31m\u202eb\r\nc\u2028"
+    assert harmless(evil) == "a\\x1b]0;owned\\x07\\x9b31m\\u202eb\\x0d\\x0ac\\u2028"
+    document = msgspec.json.format(msgspec.json.encode({"evil": evil}), indent=2).decode()
+    shown = harmless_json(document)
+    assert json.loads(shown) == {"evil": evil}
+    assert all(character == "\n" or harmless(character) == character for character in shown)
+
+
+def test_lines_are_folded_with_what_follows_indented() -> None:
+    parts = folded("  value: " + "word " * 40 + "x" * 100, 80)
+    assert len(parts) > 1
+    assert all(len(part) <= 80 for part in parts)
+    assert all(part.startswith("      ") for part in parts[1:])
+
+
+def test_a_list_of_letters_fits_a_narrow_terminal_and_says_how_long_ago() -> None:
+    now = MOMENT + timedelta(minutes=5, seconds=12)
+    shown = list(list_lines([letter(offset=123_456_789), letter()], now))
+    assert all(len(line) <= 80 for line in shown)
+    assert shown[1].split() == ["2026-03-01T12:30:00Z", "5", "min", "12", "s", "2:123456789", "2:17", "2", "wrong-type"]
+    assert shown[2] == "    x"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.85, "850 ms"),
+        (3.21, "3.2 s"),
+        (312, "5 min 12 s"),
+        (7_200, "2 h 0 min"),
+        (-90, "-1 min 30 s"),
+        (1e6, "11 d 13 h"),
+    ],
+)
+def test_lengths_of_time_are_told_to_two_units(seconds: float, text: str) -> None:
+    assert length_text(seconds) == text

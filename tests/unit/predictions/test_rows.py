@@ -81,8 +81,8 @@ def test_a_record_without_the_headers_of_a_dead_letter_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("reason", b"tired", "not a dead letter: 'tired'"),
-        ("at", b"2026-03-01T12:30:00", "no time zone"),
+        ("reason", b"tired", "not a dead letter: Invalid enum value 'tired'"),
+        ("at", b"2026-03-01T12:30:00", "not a dead letter: .*timezone"),
         ("offset", b"x", "not a dead letter"),
         ("detail", b"\xff", "not a dead letter"),
     ],
