@@ -5,7 +5,7 @@ one row for each into another file. Not counted in records/s: loading the model,
 but for the second process of a backfill, which is started within the measured time. Processor time counts all of the
 processes, what MLflow and a backfill load of the model included.
 
-* ``baton``, and ``baton-2`` on two processes: chunks of 28 days, each a durable file, with lineage and reasons
+* ``baton``, and ``baton-2`` on two processes: chunks of 84 days, each a durable file, with lineage and reasons
 * ``baton-table``, ``baton-table-2``: the same into a table of SQLite
 * ``pyfunc-loop``: ``mlflow.pyfunc`` on DataFrames of 1,000 rows, one after the other
 * ``spark-udf-style``: what ``mlflow.pyfunc.spark_udf`` does in each partition: Arrow batches of 10,000 rows become
