@@ -24,7 +24,7 @@ from scoring.contract.decoding import decodable
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FeatureSchema, FrozenLookup
-from scoring.contract.lookup import OnOutage
+from scoring.contract.lookup import MAXIMUM_TIMEOUT_S, OnOutage
 from scoring.lookups.sql import SqlLookups
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.decode import Decoded
@@ -180,7 +180,7 @@ class Worker:
 
 
 class Waiting:
-    """Lookups in a database, for records that can wait: an outage is an error, whatever a worker makes of one."""
+    """Lookups in a database, for records that can wait long: an outage is an error, whatever a worker makes of one."""
 
     def __init__(self, lookups: SqlLookups) -> None:
         self._lookups = lookups
@@ -197,7 +197,9 @@ class Waiting:
 @cache
 def _waiting(schema: FeatureSchema) -> FeatureSchema:
     lookups = tuple(
-        each if isinstance(each, FrozenLookup) else msgspec.structs.replace(each, on_outage=OnOutage.WAIT)
+        each
+        if isinstance(each, FrozenLookup)
+        else msgspec.structs.replace(each, on_outage=OnOutage.WAIT, timeout_s=MAXIMUM_TIMEOUT_S)
         for each in schema.lookups
     )
     return msgspec.structs.replace(schema, lookups=lookups)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 
 import msgspec
@@ -76,7 +77,8 @@ def _together(job: Job, todo: Sequence[int], helpers: int) -> Iterator[tuple[int
         initargs=(msgspec.json.encode(job), os.getpid()),
     )
     try:
-        _hand_out(pool, numbers, waiting, helpers)
+        with _no_interrupt_inherited():
+            _hand_out(pool, numbers, waiting, helpers)
         with Worker(job) as worker:
             while numbers or waiting:
                 number = numbers.popleft() if numbers else _taken_back(waiting)
@@ -91,6 +93,16 @@ def _together(job: Job, todo: Sequence[int], helpers: int) -> Iterator[tuple[int
         raise Unavailable(message) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _no_interrupt_inherited() -> Iterator[None]:
+    """Who is started here is deaf to Ctrl-C from its first instruction on; what comes meanwhile comes right after."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _hand_out(pool: ProcessPoolExecutor, numbers: deque[int], waiting: dict[Future[bytes], int], helpers: int) -> None:
@@ -117,10 +129,9 @@ _worker: Worker | None = None
 
 
 def _start(job: bytes, parent: int) -> None:
-    """Get ready, in a process of its own: it ends with the one that started it, and leaves Ctrl-C to that."""
+    """Get ready, in a process of its own: it ends with the one that started it, which Ctrl-C is left to."""
     global _job  # noqa: PLW0603  a pool's processes have no other place for it
     end_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _job = msgspec.json.decode(job, type=Job)
 
 
