@@ -13,7 +13,7 @@ process at any time: that of 5 years and of 30 tells whether it is bounded.
 * ``spark-udf-style``: what ``mlflow.pyfunc.spark_udf`` does in each partition: Arrow batches of 10,000 rows become
   DataFrames, are predicted, and become Arrow again
 
-    python -m bench.backfill                            6 contestants, 3 rounds
+    python -m bench.backfill                            6 contestants, 3 rounds: some 10 minutes on two idle cores
     python -m bench.backfill --run tonight --years 30   again with the same --run: goes on where it was interrupted
     python -m bench.backfill --only baton --years 5 --rounds 1 --no-record
 """

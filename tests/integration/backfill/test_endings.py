@@ -60,6 +60,7 @@ def ended(process: "subprocess.Popen[str]", act: Callable[[], object], done: Cal
     try:
         while process.poll() is None and not done():
             pass
+        assert process.poll() is None, process.communicate()
         family = psutil.Process(process.pid).children(recursive=True)
         act()
         _, said = process.communicate(timeout=PATIENCE_S)
