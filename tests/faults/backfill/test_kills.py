@@ -22,7 +22,7 @@ KINDS = ["sqlite", "postgresql", "parquet", "topic"]
 """Where the records come from. They go to the same database, of Parquet to a folder of it, of a topic to SQLite."""
 FEW_KILLS, MANY_KILLS = 4, 50
 # Of a topic: each part is read once for every champion.
-FEW_OFFSETS, MANY_OFFSETS = 64, 16
+FEW_OFFSETS, MANY_OFFSETS = 128, 16
 
 pytestmark = pytest.mark.integration
 
