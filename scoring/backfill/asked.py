@@ -58,6 +58,8 @@ def asked_for(model: str, start: datetime, end: datetime, **more: object) -> Ask
     Raises:
         ConfigurationError: lists every mistake.
     """
+    if start.tzinfo is None or end.tzinfo is None:
+        raise ConfigurationError("backfill: the period's moments need an offset from UTC, such as 2013-04-01T00:00:00Z")
     values = {"model": model, "start": start.astimezone(UTC), "end": end.astimezone(UTC), **more}
     asked = Asked(**values)  # type: ignore[arg-type]  # the caller's names are checked by its own signature
     mistakes = list(_mistakes(asked))

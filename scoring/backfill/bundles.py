@@ -7,6 +7,7 @@ import msgspec
 
 from scoring.backfill.asked import Asked, refused
 from scoring.backfill.reigns import Reign
+from scoring.contract.clock import rfc3339
 from scoring.contract.errors import BundleRejected
 from scoring.contract.manifest import Manifest, Snapshot
 from scoring.registry.files import read_manifest
@@ -28,8 +29,9 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def snapshot(self) -> Snapshot:
-        """What it was trained on."""
-        return self.manifest.snapshot
+        """What it was trained on. Of labels that are not dated, all may have been known when it was asked for."""
+        found = self.manifest.snapshot
+        return msgspec.structs.replace(found, known_by=found.known_by or self.manifest.created_at)
 
 
 Bring = Callable[[str, str, str | None, Path], None]
@@ -52,12 +54,14 @@ def fetch(asked: Asked, found: Iterable[Reign], bring: Bring, folder: Path) -> d
     """Bring the bundles of all reigns into ``folder``, by version.
 
     Raises:
-        BackfillRefused: lists every version that the registry does not give back as it was, or that fails its trial.
+        BackfillRefused: lists every version that the registry does not give back as it was, that fails its trial, or
+            whose name stands for several bundles in the ledger.
         Unavailable: the registry cannot be reached.
     """
-    expected: Mapping[str, str | None] = {reign.version: reign.manifest_digest for reign in found}
+    reigns = list(found)
+    expected: Mapping[str, str | None] = {reign.version: reign.manifest_digest for reign in reigns}
     bundles: dict[str, Fetched] = {}
-    reasons: list[str] = []
+    reasons = [_another(reign) for reign in reigns if reign.manifest_digest != expected[reign.version]]
     for number, (version, digest) in enumerate(expected.items()):
         target = folder / str(number)
         try:
@@ -69,3 +73,12 @@ def fetch(asked: Asked, found: Iterable[Reign], bring: Bring, folder: Path) -> d
     if reasons:
         raise refused(asked, reasons)
     return bundles
+
+
+def _another(reign: Reign) -> str:
+    """The registry can give one bundle of a name only, and the ledger knows which one counted then."""
+    return (
+        f"version {reign.version} (sequence {reign.sequence}) was another bundle from {rfc3339(reign.start)} to "
+        f"{rfc3339(reign.end)} than the one that has its name later: the registry was made anew since; leave that time "
+        "out, or name a version with --version"
+    )

@@ -73,6 +73,8 @@ def _odd(schema: FeatureSchema, fields: Columns, count: int) -> Mask:
 def _missing(column: Column) -> Mask:
     if isinstance(column, np.ndarray):
         return np.isnan(column)
+    if None not in column:
+        return np.zeros(len(column), dtype=bool)
     return np.fromiter((value is None for value in column), np.bool_, len(column))
 
 

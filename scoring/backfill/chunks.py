@@ -24,7 +24,7 @@ from scoring.contract.decoding import decodable
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FeatureSchema, FrozenLookup
-from scoring.contract.lookup import OnOutage
+from scoring.contract.lookup import MAXIMUM_TIMEOUT_S, OnOutage
 from scoring.lookups.sql import SqlLookups
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.decode import Decoded
@@ -50,15 +50,18 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         """Names it, for people."""
         return f"table {table_name(self.model, self.name)}" if self.folder is None else self.folder
 
-    def open(self) -> Store:
+    def open(self, *, pooled: bool = False) -> Store:
         """The store.
+
+        Args:
+            pooled: keep a connection open for the next chunk, until ``Store.close``.
 
         Raises:
             ConfigurationError, Unavailable: as ``SqlStore.open``.
         """
         if self.folder is not None:
             return ParquetStore(Path(self.folder))
-        return SqlStore.open(self.url or "", self.model, self.name)
+        return SqlStore.open(self.url or "", self.model, self.name, pooled=pooled)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +123,7 @@ class Worker:
         self._job = job
         self._clock = clock
         self._chunks = job.plan.chunks()
-        self._store = job.place.open()
+        self._store = job.place.open(pooled=True)
         self._sources = Sources(job.connections.__getitem__)
         self._records = SourceRecords(Staged(self._sources, job.staged), asked.start, asked.end)
         self._topic = TopicRecords(job.kafka, job.topic) if job.topic else None
@@ -133,6 +136,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._sources.__exit__()
         self._lookups.close()
+        self._store.close()
         if self._topic is not None:
             self._topic.close()
 
@@ -176,7 +180,7 @@ class Worker:
 
 
 class Waiting:
-    """Lookups in a database, for records that can wait: an outage is an error, whatever a worker makes of one."""
+    """Lookups in a database, for records that can wait long: an outage is an error, whatever a worker makes of one."""
 
     def __init__(self, lookups: SqlLookups) -> None:
         self._lookups = lookups
@@ -193,7 +197,9 @@ class Waiting:
 @cache
 def _waiting(schema: FeatureSchema) -> FeatureSchema:
     lookups = tuple(
-        each if isinstance(each, FrozenLookup) else msgspec.structs.replace(each, on_outage=OnOutage.WAIT)
+        each
+        if isinstance(each, FrozenLookup)
+        else msgspec.structs.replace(each, on_outage=OnOutage.WAIT, timeout_s=MAXIMUM_TIMEOUT_S)
         for each in schema.lookups
     )
     return msgspec.structs.replace(schema, lookups=lookups)

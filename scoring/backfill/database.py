@@ -9,10 +9,13 @@ MIGRATIONS = Migrations(
 )
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, *, pooled: bool = False) -> Database:
     """The database; nothing connects yet.
+
+    Args:
+        pooled: see ``Database.open``.
 
     Raises:
         ConfigurationError: the URL is malformed, or its driver is not installed.
     """
-    return Database.open(url, "predictions' database", "baton backfill MODEL --from … --to …")
+    return Database.open(url, "predictions' database", "baton backfill MODEL --from … --to …", pooled=pooled)

@@ -99,7 +99,7 @@ def known_of(schema: FeatureSchema, columns: Columns) -> dict[str, Values]:
 
 def _storable(keys: Sequence[str | None]) -> list[str | None]:
     """All are looked at as one, which is quick; nearly always nothing is wrong with any."""
-    whole = "\n".join(key for key in keys if key)
+    whole = "\n".join(filter(None, keys))
     if "\0" not in whole and _BASE64 not in whole and _is_unicode(whole):
         return [*keys]
     return [storable(key) for key in keys]
@@ -202,4 +202,6 @@ def _values(column: Values) -> list[Any]:
     """As a list, with None for what is missing."""
     if not isinstance(column, np.ndarray):
         return list(column)
+    if not np.isnan(column).any():
+        return list(column.tolist())
     return [None if isnan(number) else number for number in column.tolist()]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -70,6 +71,9 @@ class ParquetStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def close(self) -> None:
+        """See ``Store``; nothing is open."""
 
     @property
     def where(self) -> str:
@@ -186,8 +190,9 @@ def _column(name: str, outcomes: Outcomes) -> Any:
     if name == "place":
         return pa.array(range(rows), kind)
     if name == "event_time":
-        seconds = outcomes.columns[name]
-        return pa.array([None if second is None else round(second * _ONE_US) for second in seconds], kind)
+        seconds = np.array(outcomes.columns[name], dtype=np.float64)
+        missing = np.isnan(seconds)
+        return pa.array(np.rint(np.where(missing, 0.0, seconds) * _ONE_US).astype(np.int64), kind, mask=missing)
     return pa.array(
         outcomes.columns.get(OFFSET, [None] * rows) if name == "input_offset" else outcomes.columns[name], kind
     )

@@ -11,7 +11,7 @@ from scoring.contract.clock import EPOCH, from_epoch_s
 from scoring.contract.decoding import decodable
 
 A_DAY_S = 86_400
-LENGTHS_S = (28 * A_DAY_S, 7 * A_DAY_S, A_DAY_S, 21_600, 3_600, 600, 60, 1)
+LENGTHS_S = (364 * A_DAY_S, 84 * A_DAY_S, 28 * A_DAY_S, 7 * A_DAY_S, A_DAY_S, 21_600, 3_600, 600, 60, 1)
 """Of chunks whose length nobody states, longest first."""
 FITTING_RECORDS = 20_000
 """Of such a chunk, on average at the most: many enough that a chunk costs little, few enough for several processes."""

@@ -2,9 +2,11 @@
 
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 
 import msgspec
@@ -16,8 +18,8 @@ from scoring.backfill.store import Finished, Kept, Store
 from scoring.contract.errors import Unavailable
 from scoring.worker.lifeline import end_with
 
-# Waiting for each process, beside the chunk that it does: enough to keep it busy, few to be given up.
-_AHEAD = 2
+# In the hands of each helper: enough for the time in which this process does a chunk of its own.
+_AHEAD = 4
 
 Told = Callable[[int, Kept], None]
 
@@ -27,7 +29,7 @@ def run(job: Job, store: Store, processes: int, tell: Told) -> Finished:
 
     Args:
         store: the one of ``job.place``; its lock is held.
-        processes: 1 does it in this one.
+        processes: this one and its helpers.
         tell: called with each chunk's number and what came of it.
 
     Raises:
@@ -36,7 +38,8 @@ def run(job: Job, store: Store, processes: int, tell: Told) -> Finished:
     """
     numbers = {chunk.number for chunk in job.plan.chunks()}
     todo = sorted(numbers - store.done().keys())
-    results = _alone(job, todo) if processes == 1 or len(todo) <= 1 else _together(job, todo, processes)
+    helpers = min(processes, len(todo)) - 1
+    results = _together(job, todo, helpers) if helpers > 0 else _alone(job, todo)
     for number, kept in results:
         tell(number, kept)
     return finish(job.plan, store, job.run)
@@ -61,26 +64,30 @@ def _alone(job: Job, todo: Sequence[int]) -> Iterator[tuple[int, Kept]]:
             yield number, worker.do(number)
 
 
-def _together(job: Job, todo: Sequence[int], processes: int) -> Iterator[tuple[int, Kept]]:
-    """Each process starts afresh: one that is forked would share connections and threads with this one."""
+def _together(job: Job, todo: Sequence[int], helpers: int) -> Iterator[tuple[int, Kept]]:
+    """The chunks on several processes, of which the present one does its share from the first moment on.
+
+    Its helpers start afresh, which takes them seconds: forked, they would share its connections and threads.
+    """
+    numbers, waiting = deque(todo), dict[Future[bytes], int]()
     pool = ProcessPoolExecutor(
-        min(processes, len(todo)),
+        helpers,
         mp_context=get_context("spawn"),
         initializer=_start,
         initargs=(msgspec.json.encode(job), os.getpid()),
     )
-    waiting: dict[Future[bytes], int] = {}
-    numbers = iter(todo)
     try:
-        while True:
-            for number in numbers:
-                waiting[pool.submit(_do, number)] = number
-                if len(waiting) >= _AHEAD * processes:
-                    break
-            if not waiting:
-                return
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), msgspec.json.decode(future.result(), type=Kept)
+        with _no_interrupt_inherited():
+            _hand_out(pool, numbers, waiting, helpers)
+        with Worker(job) as worker:
+            while numbers or waiting:
+                number = numbers.popleft() if numbers else _taken_back(waiting)
+                if number is None:
+                    wait(waiting, return_when=FIRST_COMPLETED)
+                else:
+                    yield number, worker.do(number)
+                yield from _ended(waiting)
+                _hand_out(pool, numbers, waiting, helpers)
     except BrokenProcessPool as error:
         message = "a process that scores was ended, by a person or for want of memory; run the command again to go on"
         raise Unavailable(message) from error
@@ -88,18 +95,50 @@ def _together(job: Job, todo: Sequence[int], processes: int) -> Iterator[tuple[i
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _no_interrupt_inherited() -> Iterator[None]:
+    """Who is started here is deaf to Ctrl-C from its first instruction on; what comes meanwhile comes right after."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _hand_out(pool: ProcessPoolExecutor, numbers: deque[int], waiting: dict[Future[bytes], int], helpers: int) -> None:
+    while numbers and len(waiting) < _AHEAD * helpers:
+        number = numbers.popleft()
+        waiting[pool.submit(_do, number)] = number
+
+
+def _taken_back(waiting: dict[Future[bytes], int]) -> int | None:
+    """The last of the chunks that wait for a helper, so that all end at about the same time; None if all are begun."""
+    for future in reversed(waiting):
+        if future.cancel():
+            return waiting.pop(future)
+    return None
+
+
+def _ended(waiting: dict[Future[bytes], int]) -> Iterator[tuple[int, Kept]]:
+    for future in [each for each in waiting if each.done()]:
+        yield waiting.pop(future), msgspec.json.decode(future.result(), type=Kept)
+
+
+_job: Job | None = None
 _worker: Worker | None = None
 
 
 def _start(job: bytes, parent: int) -> None:
-    """Get ready, in a process of its own: it ends with the one that started it, and leaves Ctrl-C to that."""
-    global _worker  # noqa: PLW0603  a pool's processes have no other place for it
+    """Get ready, in a process of its own: it ends with the one that started it, which Ctrl-C is left to."""
+    global _job  # noqa: PLW0603  a pool's processes have no other place for it
     end_with(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = Worker(msgspec.json.decode(job, type=Job))
+    _job = msgspec.json.decode(job, type=Job)
 
 
 def _do(number: int) -> bytes:
-    if _worker is None:
+    """A chunk. The worker is made here, for what goes wrong in a pool's start is told to nobody."""
+    global _worker  # noqa: PLW0603
+    if _job is None:
         raise Unavailable("a process that scores is not ready")
+    _worker = _worker or Worker(_job)
     return msgspec.json.encode(_worker.do(number))

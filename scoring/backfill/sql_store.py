@@ -1,11 +1,12 @@
 """The rows of a backfill in a table of its own, in the database of predictions."""
 
 import fcntl
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import sqlalchemy as sa
@@ -41,16 +42,23 @@ class SqlStore:
         self._rows = rows_table(table_name(model, name))
 
     @classmethod
-    def open(cls, url: str, model: str, name: str) -> "SqlStore":
+    def open(cls, url: str, model: str, name: str, *, pooled: bool = False) -> "SqlStore":
         """The store in the database at ``url``, whose tables are made where they are not there yet.
+
+        Args:
+            pooled: keep a connection open until ``close``.
 
         Raises:
             ConfigurationError: the URL is malformed, or its tables are of a newer version.
             Unavailable: the database cannot be reached.
         """
-        database = open_database(url)
+        database = open_database(url, pooled=pooled)
         migrate(database, MIGRATIONS)
         return cls(database, model, name)
+
+    def close(self) -> None:
+        """See ``Store``."""
+        self._database.engine.dispose()
 
     @property
     def where(self) -> str:
@@ -114,13 +122,14 @@ class SqlStore:
     def write(self, run: str, outcomes: Outcomes) -> Kept:
         """See ``Store``."""
         kept = Kept(rows=outcomes.rows, failures=outcomes.failures, digest=outcomes.digest)
+        rows = rows_in(self._rows, outcomes)  # before the transaction, for SQLite lets one process write at a time
         with self._database.writing() as connection:
             self._require_own(connection, run)
             number = outcomes.chunk.number
             before = self._done(connection, chunks.c.chunk == number)
             if before:
                 return before[number]
-            insert(connection, self._rows, outcomes)
+            insert(connection, self._rows, rows)
             values = {"rows": kept.rows, "failures": kept.failures, "digest": kept.digest}
             connection.execute(sa.insert(chunks).values(**self._identity, chunk=number, **values))
         return kept
@@ -157,19 +166,44 @@ class SqlStore:
 
 @contextmanager
 def file_lock(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock on a file, which stays; raises Busy where another process holds it."""
-    with path.open("ab") as file:
+    """Hold the lock on a file, which goes away with it; raises Busy where another process holds it."""
+    file = _locked(path, what)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # while it is held: who opened it before finds it gone, and makes another
+        file.close()
+
+
+def _locked(path: Path, what: str) -> BinaryIO:
+    """The file of that name, locked. One that its last holder took away meanwhile is locked by nobody else."""
+    while True:
+        file = path.open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.close()
             raise Busy(f"{what}: another run of it is at work; wait for it, or end it") from None
-        yield
+        if _has_name(file, path):
+            return file
+        file.close()
 
 
-def insert(connection: sa.Connection, table: sa.Table, outcomes: Outcomes) -> None:
-    """Insert the rows of a chunk in the database's fastest way."""
+def _has_name(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def rows_in(table: sa.Table, outcomes: Outcomes) -> list[tuple[Any, ...]]:
+    """The rows of a chunk, as its table's columns follow one another."""
+    return list(zip(*(_column(column.name, outcomes) for column in table.columns), strict=True))
+
+
+def insert(connection: sa.Connection, table: sa.Table, rows: list[tuple[Any, ...]]) -> None:
+    """Insert rows in the database's fastest way."""
     names = [column.name for column in table.columns]
-    rows = zip(*(_column(name, outcomes) for name in names), strict=True)
     if connection.dialect.name == "postgresql":
         cursor: Any = connection.connection.cursor()
         listed = ", ".join(f'"{name}"' for name in names)
@@ -178,9 +212,8 @@ def insert(connection: sa.Connection, table: sa.Table, outcomes: Outcomes) -> No
                 copy.write_row(row)
         return
     marks = ", ".join("?" * len(names))
-    parameters = list(rows)
-    if parameters:
-        connection.exec_driver_sql(f'insert into "{table.name}" values ({marks})', parameters)  # noqa: S608  its own
+    if rows:
+        connection.exec_driver_sql(f'insert into "{table.name}" values ({marks})', rows)  # noqa: S608  its own
 
 
 def _column(name: str, outcomes: Outcomes) -> list[Any]:

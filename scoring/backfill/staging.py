@@ -8,6 +8,7 @@ import msgspec
 from scoring.backfill.plan import Plan
 from scoring.contract.digest import digest_of
 from scoring.contract.encoder import Column
+from scoring.contract.errors import Unavailable
 from scoring.contract.manifest import Manifest
 from scoring.contract.source import Api, Files, Format, Source
 from scoring.sources.joined import plan as plan_pulls
@@ -36,7 +37,8 @@ def stage(plan: Plan, manifests: Iterable[Manifest], reader: Reader, folder: Pat
     """Read the costly sources of these bundles for the whole period into ``folder``; paths by ``key_of``.
 
     Raises:
-        Unavailable, ConfigurationError: as ``Reader.read``.
+        Unavailable: a source cannot be read, or there is no room for it.
+        ConfigurationError: as ``Reader.read``.
     """
     folder.mkdir(exist_ok=True)
     kept: dict[str, str] = {}
@@ -47,7 +49,10 @@ def stage(plan: Plan, manifests: Iterable[Manifest], reader: Reader, folder: Pat
                 path = folder / f"{key}.parquet"
                 renamed = _renamed(pull, str(path))
                 columns, names = reader.read(pull), dict(renamed.source.columns)
-                write_rows(path, _by_column(pull, names), {names[field]: columns[field] for field in pull.fields})
+                try:
+                    write_rows(path, _by_column(pull, names), {names[field]: columns[field] for field in pull.fields})
+                except OSError as error:
+                    raise Unavailable(f"{pull.what} cannot be kept in {folder}: {error.strerror}") from error
                 kept[key] = str(path)
     return kept
 

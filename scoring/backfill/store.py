@@ -43,6 +43,9 @@ class Store(Protocol):
     def where(self) -> str:
         """Names the place, for people."""
 
+    def close(self) -> None:
+        """Let go of what is open."""
+
     def lock(self) -> AbstractContextManager[None]:
         """Held while a backfill runs; a killed run lets go of it.
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from uuid import uuid4
 
 import click
 import msgspec
@@ -29,7 +30,6 @@ from scoring.console import (
     echo_json,
     echo_table,
     json_option,
-    new_run_id,
 )
 from scoring.contract.clock import rfc3339
 from scoring.settings import Settings, read_settings
@@ -169,7 +169,7 @@ def _cores() -> int:
 
 
 def _run(place: Place, prepared: Prepared, scratch: Path, actor: str, processes: int, *, as_json: bool) -> None:
-    run_id, store = new_run_id(), place.open()
+    run_id, store = str(uuid4()), place.open()
     with store.lock():
         plan = store.begin(prepared.plan, actor, run_id)
         found, chunks = len(store.done()), len(plan.chunks())

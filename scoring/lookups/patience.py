@@ -44,6 +44,7 @@ class Patience(Generic[Answer]):
             found = answers.get(timeout=self._timeout_s)
         except Empty:
             raise Unavailable(f"{self._what}: no answer within {self._timeout_s:g} s") from None
+        self._thread = None  # it has answered, and may take a moment to end
         if isinstance(found, Exception):
             raise found
         return found

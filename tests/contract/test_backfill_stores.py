@@ -1,8 +1,12 @@
 """Where a backfill's rows are kept: SQLite, PostgreSQL and a folder of Parquet files, by one suite."""
 
+import fcntl
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +21,7 @@ from scoring.backfill.lookahead import Span
 from scoring.backfill.outcomes import COLUMNS, Outcomes
 from scoring.backfill.plan import Plan
 from scoring.backfill.refusals import Busy, OtherPlan, Superseded
-from scoring.backfill.sql_store import moments
+from scoring.backfill.sql_store import file_lock, moments
 from scoring.backfill.store import Kept, Store
 from scoring.backfill.tables import MAXIMUM_NAME_CHARACTERS, REVISION, VERSION_TABLE, metadata, table_name
 from scoring.contract.clock import epoch_s
@@ -190,6 +194,51 @@ def test_a_lock_is_free_again_when_its_run_has_ended(place: Place) -> None:
     for _ in range(2):
         with place.open().lock():
             pass
+
+
+def test_no_file_stays_behind_a_lock(place: Place, tmp_path: Path) -> None:
+    with place.open().lock():
+        pass
+    assert [path.name for path in tmp_path.rglob("*.lock")] == []
+
+
+def test_a_lock_that_its_last_holder_took_away_meanwhile_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is opened, then that one ends and takes the file away, then it is locked: a third would make another."""
+    path, flock, tries = tmp_path / "lock", fcntl.flock, []
+
+    def late(file: Any, how: int) -> None:
+        tries.append(file)
+        if len(tries) == 1:
+            path.unlink()
+        flock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with file_lock(path, "it"):
+        assert len(tries) == 2
+        with pytest.raises(Busy), file_lock(path, "it"):
+            pass
+    assert not path.exists()
+
+
+def test_many_that_lock_at_once_hold_it_one_after_the_other(tmp_path: Path) -> None:
+    held, busy, most = Semaphore(1), Counter[str](), 2_000
+
+    def work(_number: int) -> None:
+        for _ in range(most // 4):
+            try:
+                with file_lock(tmp_path / "lock", "it"):
+                    assert held.acquire(blocking=False), "two hold it"
+                    held.release()
+                    busy["held"] += 1
+            except Busy:
+                busy["busy"] += 1
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert busy["held"] > 0
+    assert busy.total() <= most
 
 
 def test_equal_rows_make_equal_files(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def make_bundle(
     filler: str = "",
     sources: tuple[Source, ...] | None = None,
     snapshot: Snapshot | None = None,
+    created_at: datetime = MOMENT,
     frozen: Mapping[str, bytes] = MappingProxyType({}),
 ) -> str:
     """Write the bundle whose predictions are ``score_of(version, …)``; returns the manifest's digest.
@@ -124,7 +125,7 @@ def make_bundle(
     manifest = Manifest(
         format=FORMAT,
         model=model,
-        created_at=MOMENT,
+        created_at=created_at,
         schema=used,
         output=Output(task=Task.REGRESSION, threshold=version + 0.5, exact=True),
         topics=topics or Topics.of(model),

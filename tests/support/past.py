@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from scoring.contract.features import FieldType, Lookup, LookupField, TableLookup
 from scoring.contract.manifest import Snapshot, Source, Topics
 from scoring.contract.notice import Kind
+from scoring.contract.source import Files
 from scoring.promotion.entry import Interval, Proposal
 from scoring.promotion.ledger import Ledger
 from scoring.registry.folder import FolderRegistry
@@ -121,9 +124,10 @@ class Past(msgspec.Struct, frozen=True):
         lookups: tuple[Lookup, ...] = HEAT,
         sources: tuple[Source, ...] = SOURCES,
         topics: Topics | None = None,
+        created_at: datetime | None = None,
         **snapshot: Any,
     ) -> str:
-        """A version that was trained on ``[start, end)``; returns its digest."""
+        """A version that was trained on ``[start, end)``, and asked for at its end; returns its digest."""
         trained = Snapshot(
             sha256="0" * 64,
             start=start,
@@ -137,7 +141,13 @@ class Past(msgspec.Struct, frozen=True):
         folder = self.folder / "made" / str(number)
         folder.parent.mkdir(exist_ok=True)
         digest = make_bundle(
-            folder, number, schema=small_schema(lookups), sources=sources, snapshot=trained, topics=topics
+            folder,
+            number,
+            schema=small_schema(lookups),
+            sources=sources,
+            snapshot=trained,
+            topics=topics,
+            created_at=created_at or end,
         )
         assert self.registry.register(MODEL, folder, {}) == str(number)
         return digest
@@ -179,9 +189,23 @@ def make_past(folder: Path, *, warehouse: str | None = None, predictions: str | 
     return Past(folder, Ledger.open(ledger_url), FolderRegistry(folder / "registry"), environment)
 
 
-def with_champions(past: Past, borders: Sequence[float] = (0, 1.5, 3), *, topics: Topics | None = None) -> Past:
+def in_parquet(folder: Path) -> tuple[Source, ...]:
+    """The records of the warehouse as a file, in groups of a few rows."""
+    path = folder / "records.parquet"
+    found = pa.Table.from_pylist([row(number) for number in range(RECORDS)])
+    pq.write_table(found, path, row_group_size=64)
+    return (msgspec.structs.replace(SOURCES[0], connection="", table="", origin=Files(url=str(path))),)
+
+
+def with_champions(
+    past: Past,
+    borders: Sequence[float] = (0, 1.5, 3),
+    *,
+    topics: Topics | None = None,
+    sources: tuple[Source, ...] = SOURCES,
+) -> Past:
     """Versions 1, 2, 3 … that each count from a day on, trained long before."""
     for number, border in enumerate(borders, start=1):
-        past.register(number, start=FIRST - 40 * DAY, end=FIRST - 30 * DAY, topics=topics)
+        past.register(number, start=FIRST - 40 * DAY, end=FIRST - 30 * DAY, topics=topics, sources=sources)
         past.promote(number, effective_from=day(border))
     return past

@@ -12,30 +12,32 @@ from typing import Any
 import msgspec
 
 from scoring.backfill import chunks
-from scoring.backfill.asked import asked_for
+from scoring.backfill.asked import Origin, asked_for
 from scoring.backfill.chunks import Job, Place
 from scoring.backfill.prepare import prepare
 from scoring.backfill.run import run
 from scoring.scorer.bundle import open_bundle
 from scoring.settings import Settings
-from tests.faults.backfill.dying import BUSY, POINTS, Life
+from tests.faults.backfill.dying import BUSY, PATIENCE_S, POINTS, Life
 from tests.faults.backfill.nursery import Nursery
 from tests.support.backfills import rows_of
 from tests.support.past import MODEL, Past, day
 
-CHUNK_S = 3_600
-PATIENCE_S = 60.0
+FEW_S, MANY_S = 21_600, 1_800
+"""Length of a chunk, for a few lives and for fifty of them, each of which does some."""
 # How a run ends one of whose processes was killed.
 ORPHANED = "run the command again to go on"
 
 
-def job_of(past: Past, place: Place) -> Job:
-    """Four days in hours, with the champions of each."""
+def job_of(past: Past, place: Place, *, chunk_s: int, from_topic: bool = False) -> Job:
+    """Four days, with the champions of each."""
     settings = Settings(
         ledger_url=past.environment["BATON_LEDGER_URL"],
         connections={"warehouse": past.environment["BATON_CONNECTIONS__WAREHOUSE"]},
+        kafka_bootstrap=past.environment.get("BATON_KAFKA_BOOTSTRAP"),
     )
-    asked = asked_for(MODEL, day(0), day(4), chunk_s=CHUNK_S)
+    more = {"origin": Origin.TOPIC} if from_topic else {"chunk_s": chunk_s}
+    asked = asked_for(MODEL, day(0), day(4), **more)
 
     def bring(model: str, version: str, digest: str | None, folder: Path) -> None:
         past.registry.fetch(model, version, folder)
@@ -45,39 +47,40 @@ def job_of(past: Past, place: Place) -> Job:
     return chunks.job_of(prepared, prepared.plan, place, "undisturbed", past.folder / "staged")
 
 
-def undisturbed(past: Past, place: Place) -> list[tuple[Any, ...]]:
+def undisturbed(job: Job) -> list[tuple[Any, ...]]:
     """The rows of a run that nothing happens to, in this process."""
-    job, store = job_of(past, place), place.open()
+    store = job.place.open()
     with store.lock():
         store.begin(job.plan, "somebody", job.run)
         run(job, store, 1, lambda _number, _kept: None)
-    return rows_of(place)
+    return rows_of(job.place)
 
 
-def plans(seed: int, kills: int) -> Iterator[dict[str, Any]]:
-    """Where each life ends: every point, after one chunk or a few, this process or the one that started all."""
+def plans(seed: int, kills: int, processes: int) -> Iterator[dict[str, Any]]:
+    """Where each life ends: every point, after one chunk or a few, the process that started all or a helper."""
     chooser = random.Random(seed)
+    victims = ("run", "helper") if processes > 1 else ("run",)
     for number in range(kills):
-        victim = chooser.choice(("self", "run"))
+        victim = victims[number // len(POINTS) % len(victims)]
         yield {"point": POINTS[number % len(POINTS)], "count": chooser.randint(1, 3), "victim": victim}
 
 
 def kill_on_its_way(
-    folder: Path, job: Job, kills: Sequence[dict[str, Any]], *, processes: int, bug: str | None = None
+    nursery: Nursery, job: Job, kills: Sequence[dict[str, Any]], *, processes: int, bug: str | None = None
 ) -> Counter[str]:
-    """Run it with these ends, and then to its end; returns how often it died at which point.
+    """Run it with these ends, and then to its end; returns how often who died at which point.
 
     Raises:
         AssertionError: it ended before all kills were carried out, or in the end it does not end well.
     """
     died: Counter[str] = Counter()
-    with Nursery(folder) as nursery:
-        for plan in kills:
-            status = _until_not_busy(nursery, _life(job, processes, bug=bug, **plan))
-            if status == -signal.SIGKILL or (status == 1 and nursery.said.rstrip().endswith(ORPHANED)):
-                died[plan["point"]] += 1
-        assert died.total() == len(kills), f"it ended after {died.total()} of {len(kills)} kills\n{nursery.said}"
-        assert _until_not_busy(nursery, _life(job, processes, bug=bug)) == 0, nursery.said
+    for plan in kills:
+        status = _until_not_busy(nursery, _life(job, processes, bug=bug, **plan))
+        if status == (-signal.SIGKILL if plan["victim"] == "run" else 1):
+            assert status != 1 or nursery.said.rstrip().endswith(ORPHANED), nursery.said
+            died[f"{plan['victim']} at {plan['point']}"] += 1
+    assert died.total() == len(kills), f"it ended after {died.total()} of {len(kills)} kills\n{nursery.said}"
+    assert _until_not_busy(nursery, _life(job, processes, bug=bug)) == 0, nursery.said
     return died
 
 

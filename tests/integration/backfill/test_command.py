@@ -19,6 +19,7 @@ from tests.support.backfills import rows_of
 from tests.support.bundles import COLORS
 from tests.support.deciders import PROJECT
 from tests.support.past import FIRST, LACKING, MODEL, RECORDS, Past, day, expected, make_past, moment_of, with_champions
+from tests.support.postgres import MakeDatabase
 
 PERIOD = ("--from", rfc3339(day(0)), "--to", rfc3339(day(4)))
 DAYS = ("--chunk", "1d")
@@ -95,6 +96,18 @@ def test_several_processes_write_the_same_rows(past: Past, scored: tuple[Any, Pl
     told = answer(MODEL, *PERIOD, *DAYS, "--name", "together", "--processes", "2")
     assert told["digest"] == scored[0]["digest"]
     assert rows_of(place(past, "together")) == rows_of(scored[1])
+
+
+def test_postgresql_holds_what_sqlite_holds(
+    past: Past, scored: tuple[Any, Place], make_postgres_database: MakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_postgres_database()
+    monkeypatch.setenv("BATON_PREDICTIONS_URL", url)
+    told = answer(MODEL, *PERIOD, *DAYS, "--name", "there", "--processes", "2")
+    assert told["digest"] == scored[0]["digest"]
+    assert rows_of(Place(model=MODEL, name="there", url=url)) == rows_of(scored[1])
+    assert [each["state"] for each in answer("list")] == ["complete"]
+    assert answer("remove", MODEL, "there")["rows"] == RECORDS
 
 
 def test_files_hold_what_the_table_holds_and_equal_questions_make_equal_bytes(

@@ -1,7 +1,6 @@
 """``baton backfill --from-topic``: the records of a real topic by their event time."""
 
 import json
-import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from local.kafka.broker import Broker
@@ -19,22 +18,16 @@ from scoring.cli import group
 from scoring.contract.clock import epoch_ms, rfc3339
 from scoring.contract.manifest import Topics
 from tests.support.backfills import rows_of
-from tests.support.broker import create_topic
-from tests.support.past import LACKING, MODEL, RECORDS, Past, day, make_past, moment_of, row, with_champions
+from tests.support.past import LACKING, MODEL, RECORDS, Past, day, moment_of, row
+from tests.support.past_in_topic import Sender, ordinary, past_in_topic, sender_of
 
-PARTITIONS = 2
 PERIOD = ("--from", rfc3339(day(0.5)), "--to", rfc3339(day(3.5)))
 INSIDE = [number for number in range(RECORDS) if day(0.5) <= moment_of(number) < day(3.5)]
 
 
 @pytest.fixture
 def past(tmp_path: Path, broker: Broker, unique_name: Callable[[str], str]) -> Iterator[Past]:
-    topics = Topics.of(unique_name("small"))
-    create_topic(broker.bootstrap, topics.input, partitions=PARTITIONS)
-    create_topic(broker.bootstrap, f"{topics.input}.settled")
-    found = with_champions(make_past(tmp_path), topics=topics)
-    found.environment["BATON_KAFKA_BOOTSTRAP"] = broker.bootstrap
-    found.environment["INPUT"] = topics.input
+    found = past_in_topic(tmp_path, broker.bootstrap, unique_name("small"))
     with pytest.MonkeyPatch.context() as environment:
         for name, value in found.environment.items():
             environment.setenv(name, value)
@@ -56,53 +49,9 @@ def place(past: Past, name: str) -> Place:
     return Place(model=MODEL, name=name, url=past.environment["BATON_PREDICTIONS_URL"])
 
 
-def message(number: int) -> bytes:
-    return msgspec.json.encode(row(number))
-
-
-class Sender:
-    """Writes into the input topic; what it aborts, no reader sees."""
-
-    def __init__(self, past: Past) -> None:
-        self._topic = past.environment["INPUT"]
-        bootstrap = past.environment["BATON_KAFKA_BOOTSTRAP"]
-        self._producer = Producer(
-            {"bootstrap.servers": bootstrap, "transactional.id": self._topic, "linger.ms": 5, "log_level": 3}
-        )
-        self._producer.init_transactions(20)
-
-    def send(self, *records: tuple[bytes | None, bytes | None, int], abort: bool = False) -> None:
-        """Records as key, value and milliseconds since 1970, spread over the partitions."""
-        self._producer.begin_transaction()
-        for place, (key, value, timestamp) in enumerate(records):
-            self._producer.produce(self._topic, value, key, place % PARTITIONS, timestamp=timestamp)
-        if abort:
-            self._producer.flush(20)
-            self._producer.abort_transaction(20)
-        else:
-            self._producer.commit_transaction(20)
-        # What is committed becomes visible when its markers are written, which the next transaction waits for.
-        self._producer.begin_transaction()
-        self._producer.produce(f"{self._topic}.settled", b"")
-        self._producer.commit_transaction(20)
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._producer.close()
-
-
-def ordinary(*numbers: int) -> list[tuple[bytes, bytes, int]]:
-    """They were all sent long after their events."""
-    return [(row(number)["id"].encode(), message(number), epoch_ms(day(40))) for number in numbers]
-
-
 @pytest.fixture
 def sender(past: Past) -> Iterator[Sender]:
-    sender = Sender(past)
-    shuffled = random.Random(1).sample(range(RECORDS), RECORDS)
-    sender.send(*ordinary(*shuffled[: RECORDS // 2]))
-    sender.send(*ordinary(*range(50)), abort=True)
-    sender.send(*ordinary(*shuffled[RECORDS // 2 :]))
+    sender = sender_of(past)
     yield sender
     sender.close()
 

@@ -1,22 +1,28 @@
 """Real models score their past: each record as a worker would have, with the version that was champion then."""
 
+import shutil
 import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+from local import warehouse
 from scoring.backfill.asked import asked_for
 from scoring.backfill.chunks import Place, job_of
 from scoring.backfill.prepare import Prepared, prepare
 from scoring.backfill.refusals import BackfillRefused
 from scoring.backfill.run import run
 from scoring.lookups.sql import SqlLookups
+from scoring.promotion.ledger import Ledger
 from scoring.registry.open import open_registry
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
+from tests.faults.backfill.lives import judge, kill_on_its_way, plans, undisturbed
+from tests.faults.backfill.nursery import Nursery
 from tests.integration.training.conftest import Promoted, Relay, month
 from tests.support import deliveries
 from tests.support.backfills import rows_of
@@ -24,6 +30,7 @@ from training.messages import messages
 
 APRIL = deliveries.START.replace(month=4)
 BATCH_RECORDS = 1_000
+FLIGHTS_OF_A_QUARTER = 80_000
 
 
 def prepared(relay: Relay, folder: Path, start: datetime, end: datetime, **more: Any) -> Prepared:
@@ -79,17 +86,65 @@ def in_order(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return sorted(rows, key=lambda row: row[0])
 
 
-@pytest.mark.timeout(300)
-def test_april_to_june_of_flights_are_scored_by_the_champions_of_their_time(promoted: Promoted, tmp_path: Path) -> None:
-    relay = promoted.copy(tmp_path / "relay")
-    second = relay.run(relay.request(month(1), month(5)))
-    assert second.promoted
-    ready = prepared(relay, tmp_path, month(4), month(7))
-    spans = [(span.version, span.start, span.end, span.lookahead) for span in ready.plan.spans]
-    assert spans == [("1", month(4), month(5), False), ("2", month(5), month(7), False)]
-    rows = backfilled(ready, tmp_path / "out", processes=2)
-    assert len(rows) == ready.records
-    assert in_order(rows) == in_order(streamed(relay, ready))
+NOON_OF_MAY_THIRD = month(5) + timedelta(days=2, hours=16, minutes=7)
+DAMAGED_UNTIL = month(5) + timedelta(days=7)
+
+
+@pytest.fixture(scope="module")
+def demonstrated(promoted: Promoted, tmp_path_factory: pytest.TempPathFactory) -> Relay:
+    """The ledger that the demonstration leaves: version 1 from April on, version 2 from when it took over in May on.
+
+    Its third run is asked for while a week of May is damaged, and is refused.
+    """
+    folder = tmp_path_factory.mktemp("demonstrated")
+    relay = promoted.copy(folder / "relay")
+    own = folder / "warehouse.db"
+    shutil.copyfile(relay.settings.need_connection("warehouse").removeprefix("sqlite:///"), own)
+    relay = Relay(
+        relay.definition, relay.settings.model_copy(update={"connections": {"warehouse": f"sqlite:///{own}"}})
+    )
+    assert relay.run(relay.request(month(1), month(5), "second", effective_from=NOON_OF_MAY_THIRD)).promoted
+    warehouse.damage(f"sqlite:///{own}", month(5), DAMAGED_UNTIL)
+    assert not relay.run(relay.request(month(1), DAMAGED_UNTIL, "damaged", effective_from=DAMAGED_UNTIL)).gated.accepted
+    warehouse.repair(f"sqlite:///{own}")
+    return relay
+
+
+KILLS_OF_A_QUARTER = 5
+
+
+@pytest.mark.timeout(550)
+@pytest.mark.parametrize("kills", [KILLS_OF_A_QUARTER, pytest.param(50, marks=pytest.mark.faults)])
+def test_a_killed_april_to_june_is_what_the_ledger_and_its_bundles_say(
+    demonstrated: Relay, kills: int, tmp_path: Path
+) -> None:
+    relay, folder = demonstrated, tmp_path
+    ready = prepared(relay, folder, month(4), month(7), chunk_s=86_400)
+    calm = Place(model=ready.plan.asked.model, name="calm", url=f"sqlite:///{folder / 'predictions.db'}")
+    job = job_of(ready, ready.plan, calm, "undisturbed", folder / "staged")
+    killed = msgspec.structs.replace(job, place=msgspec.structs.replace(calm, name="killed"))
+    expected = undisturbed(job)
+    with Nursery(folder) as nursery:
+        died = kill_on_its_way(nursery, killed, list(plans(kills, kills, 1)), processes=1)
+    assert died.total() == kills
+    assert judge(rows_of(killed.place), expected) == []
+    as_the_ledger_says(relay, rows_of(killed.place, ["record_key", "event_time", "version", "sequence", "lookahead"]))
+    names = ["record_key", "score", "version", "label", "reason"]
+    assert in_order(rows_of(killed.place, names)) == in_order(streamed(relay, ready))
+
+
+def as_the_ledger_says(relay: Relay, rows: list[tuple[Any, ...]]) -> None:
+    """Each row is of the version that the ledger itself answers for its event time."""
+    ledger = Ledger.open(relay.settings.need_ledger_url())
+    assert [entry.version for entry in ledger.entries(relay.definition.name)] == ["1", "2"]
+    assert len(rows) > FLIGHTS_OF_A_QUARTER
+    wrong = [row for row in rows if row[2:] != (("2", 2, False) if row[1] >= NOON_OF_MAY_THIRD else ("1", 1, False))]
+    assert wrong == []
+    # The ledger itself, of some and of those on both sides of the border; it is asked one by one.
+    some = sorted(rows, key=lambda row: abs(row[1] - NOON_OF_MAY_THIRD))[:20] + rows[:: len(rows) // 100]
+    answers = [ledger.as_of(relay.definition.name, row[1]) for row in some]
+    assert [(answer.version, answer.sequence) for answer in answers if answer] == [row[2:4] for row in some]
+    assert {row[2] for row in some[:20]} == {"1", "2"}
 
 
 def test_what_a_champion_saw_is_refused_and_what_its_pipeline_let_it_count_for_is_not(

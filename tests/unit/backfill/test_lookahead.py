@@ -1,8 +1,9 @@
 """Look-ahead: every way to score a period with a model that may know it, each refused, and what touches it, not."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -10,12 +11,14 @@ import pytest
 from scoring.backfill.asked import Asked, asked_for
 from scoring.backfill.prepare import Prepared, prepare
 from scoring.backfill.refusals import BackfillRefused
+from scoring.contract.errors import ConfigurationError
 from scoring.contract.notice import Kind
 from scoring.registry.folder import FolderRegistry
 from scoring.scorer.bundle import open_bundle
 from scoring.settings import Settings
 from tests.support.past import DAY, FIRST, MODEL, Past, day, make_past
 
+NEW_YORK = ZoneInfo("America/New_York")
 MICROSECOND = timedelta(microseconds=1)
 LONG_AGO = FIRST - 40 * DAY, FIRST - 30 * DAY
 
@@ -145,6 +148,54 @@ def bundle_from_before_labels_were_dated(past: Past) -> Ask:
     return day(1), day(3), "1"
 
 
+def bundle_from_before_labels_were_dated_asked_for_late(past: Past) -> Ask:
+    """Nothing says which labels it knows: it may be all that were known when it was asked for."""
+    past.register(1, start=day(-30), end=day(0), known_by=None, created_at=day(2))
+    return day(1), day(3), "1"
+
+
+def version_that_is_promoted_again_after_a_rollback(past: Past) -> Ask:
+    """Its second time as champion begins before the end of its data, while its first did not."""
+    past.register(1, start=LONG_AGO[0], end=LONG_AGO[1])
+    past.promote(1, effective_from=day(0))
+    past.register(2, start=day(-30), end=day(2))
+    past.promote(2, effective_from=day(3))
+    past.promote(1, effective_from=day(0.5), kind=Kind.ROLLBACK)
+    past.promote(2, effective_from=day(1), forced=True)
+    return day(0), day(4), None
+
+
+def model_that_is_revived_with_what_was_learned_meanwhile(past: Past) -> Ask:
+    """Nothing scored from the first day on; what was trained on that time is entered as if it had."""
+    past.register(1, start=LONG_AGO[0], end=LONG_AGO[1])
+    past.promote(1, effective_from=day(0))
+    past.promote(1, effective_from=day(1), kind=Kind.RETIRE)
+    past.register(2, start=day(-30), end=day(3))
+    past.promote(2, effective_from=day(1), forced=True)
+    return day(0), day(4), None
+
+
+def entry_that_a_wrong_clock_dates_back(past: Past) -> Ask:
+    """Two seconds before the end of its data: a clock is off by more than that."""
+    past.register(1, start=day(-30), end=day(1))
+    past.promote(1, effective_from=day(1) - timedelta(seconds=2), forced=True)
+    return day(1) - timedelta(seconds=2), day(2), None
+
+
+def period_that_is_written_in_another_zone(past: Past) -> Ask:
+    """The hour before its data end, by a clock that is an hour ahead and shows the end itself."""
+    past.register(1, start=day(-30), end=day(1))
+    ahead = timezone(timedelta(hours=1))
+    return day(1).replace(tzinfo=ahead), day(2).replace(tzinfo=ahead), "1"
+
+
+def period_that_begins_in_the_hour_that_comes_twice(past: Past) -> Ask:
+    """Its data end at half past one in New York, the second time in that night; the period begins at the first."""
+    end = datetime(2026, 11, 1, 1, 30, tzinfo=NEW_YORK, fold=1)
+    past.register(1, start=day(-30), end=end.astimezone(UTC))
+    return end.replace(fold=0), end + 2 * DAY, "1"
+
+
 WAYS = (
     champion_trained_later,
     champion_judged_on_the_period,
@@ -162,6 +213,12 @@ WAYS = (
     one_microsecond_before_its_last_label,
     labels_known_before_the_end_of_its_events,
     bundle_from_before_labels_were_dated,
+    bundle_from_before_labels_were_dated_asked_for_late,
+    version_that_is_promoted_again_after_a_rollback,
+    model_that_is_revived_with_what_was_learned_meanwhile,
+    entry_that_a_wrong_clock_dates_back,
+    period_that_is_written_in_another_zone,
+    period_that_begins_in_the_hour_that_comes_twice,
 )
 
 
@@ -181,7 +238,7 @@ def test_told_otherwise_it_marks_what_the_version_may_know_and_nothing_else(
     found = prepared(past, asked_for(MODEL, start, end, version=version, allow_lookahead=True))
     spans = found.plan.spans
     assert any(span.lookahead for span in spans)
-    assert [spans[0].start, *(span.end for span in spans)] == [*(span.start for span in spans), end]
+    assert [spans[0].start, *(span.end for span in spans)] == [*(span.start for span in spans), end.astimezone(UTC)]
     for span in spans:
         known = found.bundles[span.version].snapshot.seen_until
         assert span.end <= known if span.lookahead else span.start >= known
@@ -236,6 +293,28 @@ def test_a_registry_that_gives_another_bundle_than_the_ledger_names_is_refused(p
     other.register(1, start=LONG_AGO[0], end=LONG_AGO[1])
     with pytest.raises(BackfillRefused, match=r"version 1: .*was announced"):
         prepared(msgspec.structs.replace(past, registry=other.registry), asked_for(MODEL, day(0), day(4)))
+
+
+def test_a_name_that_stood_for_another_bundle_then_is_refused(past: Past) -> None:
+    """The registry was lost and begun anew: version 1 is not what scored under that name before."""
+    past.register(1, start=LONG_AGO[0], end=LONG_AGO[1])
+    past.promote(1, effective_from=day(0))
+    for folder in (past.folder / "registry", past.folder / "made"):
+        folder.rename(folder.with_name(f"lost-{folder.name}"))
+    (past.folder / "registry").mkdir()
+    past.register(1, start=LONG_AGO[0], end=LONG_AGO[1] + DAY)
+    past.promote(1, effective_from=day(2))
+    with pytest.raises(BackfillRefused) as refused:
+        prepared(past, asked_for(MODEL, day(0), day(4)))
+    assert "version 1 (sequence 1) was another bundle from 2026-03-01T00:00:00Z to 2026-03-03T00:00:00Z" in str(
+        refused.value
+    )
+    assert len(prepared(past, asked_for(MODEL, day(2), day(4))).plan.spans) == 1
+
+
+def test_a_moment_without_an_offset_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="need an offset from UTC"):
+        asked_for(MODEL, day(0).replace(tzinfo=None), day(1))
 
 
 def _made(folder: Path) -> Path:

@@ -95,9 +95,10 @@ def test_all_mistakes_of_what_is_asked_are_told_together() -> None:
     ("records", "days", "length_s"),
     [
         (None, 90, A_DAY_S),
-        (0, 90, 28 * A_DAY_S),
-        (60_000, 365, 28 * A_DAY_S),
-        (FITTING_RECORDS, 90, 28 * A_DAY_S),
+        (0, 90, 364 * A_DAY_S),
+        (60_000, 365, 84 * A_DAY_S),
+        (240_000, 365, 28 * A_DAY_S),
+        (FITTING_RECORDS, 90, 364 * A_DAY_S),
         (336_000, 365, 7 * A_DAY_S),
         (1_000_000, 90, A_DAY_S),
         (90 * FITTING_RECORDS, 90, A_DAY_S),

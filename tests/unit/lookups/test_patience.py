@@ -1,10 +1,12 @@
 """Asking with a deadline."""
 
 import threading
+from typing import Any
 
 import pytest
 
 from scoring.contract.errors import Unavailable
+from scoring.lookups import patience as patience_module
 from scoring.lookups.patience import Patience
 
 
@@ -23,6 +25,22 @@ def test_what_is_not_answered_in_time_is_left_behind_and_nothing_is_asked_until_
     assert held is not None
     held.join(10)
     assert patience.ask(lambda: True)
+
+
+def test_a_call_that_has_answered_holds_nothing_up_though_its_thread_has_not_ended_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy host the next question comes first; it is no outage."""
+    ended, run = threading.Event(), patience_module._run
+
+    def lingering(*arguments: Any) -> None:
+        run(*arguments)
+        ended.wait(10)
+
+    monkeypatch.setattr(patience_module, "_run", lingering)
+    patience = Patience[int]("lookup", 5.0)
+    assert [patience.ask(lambda: 7), patience.ask(lambda: 8)] == [7, 8]
+    ended.set()
 
 
 def test_a_host_that_allows_no_more_threads_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
