@@ -1,27 +1,17 @@
 """``baton explain``: what happened to one record, and what comes of scoring it again."""
 
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 
 import click
 
-from scoring.console import EXIT_REFUSED, echo_json, json_option, open_ledger
+from scoring.console import EXIT_REFUSED, echo_json, json_option
 from scoring.contract.errors import ConfigurationError
-from scoring.contract.manifest import Topics
-from scoring.explain.acknowledged import Acknowledged
-from scoring.explain.bundles import Bundles, OneBundle
-from scoring.explain.collecting import Collector, OpensBundles, Records
-from scoring.explain.contributions import Contributors
-from scoring.explain.explaining import explain
-from scoring.explain.explanation import Explanation
+from scoring.explain.answering import Question
+from scoring.explain.asking import explained
 from scoring.explain.page import page
 from scoring.explain.telling import lines
-from scoring.lookups.port import LookupSource
-from scoring.registry.open import open_registry
-from scoring.settings import Settings, read_settings
+from scoring.settings import read_settings
 
 _SUFFIXES = (".input", ".predictions", ".dead-letters")
 
@@ -59,8 +49,8 @@ def command(
     status 1 when the score does not come out identical or cannot be computed, when the ledger says otherwise, and when
     there is no outcome.
     """
-    settings = read_settings()
-    found = _explained(settings, topic, partition, offset, model or _model_of(topic), folder)
+    question = Question(model=model or _model_of(topic), topic=topic, partition=partition, offset=offset)
+    found = explained(read_settings(), question, folder)
     if html is not None:
         _write(html, page(found))
     if as_json:
@@ -69,55 +59,6 @@ def command(
         for line in lines(found):
             click.echo(line)
     sys.exit(0 if found.sound else EXIT_REFUSED)
-
-
-def _explained(
-    settings: Settings, topic: str, partition: int, offset: int, model: str, folder: Path | None
-) -> Explanation:
-    kafka, bundles = settings.need_kafka(), _bundles(settings, folder)
-    topics = _topics(settings, model, topic, bundles)
-    with ExitStack() as stack:
-        acknowledged = cache(lambda: stack.enter_context(Acknowledged(kafka, settings.need_keyring())))
-        records = Records(
-            entries=lambda name: open_ledger(settings).entries(name),
-            acknowledgements=lambda name: acknowledged().of(name),
-            bundles=bundles,
-            lookups=lambda: _lookups(settings),
-            contributions=Contributors().of,
-        )
-        collector = stack.enter_context(Collector(kafka, model, topics, records))
-        return explain(collector.collect(topic, partition, offset))
-
-
-def _topics(settings: Settings, model: str, topic: str, bundles: Callable[[], OpensBundles]) -> Topics:
-    """The model's topics: by their standard names, or, where that one is none of them, as the champion names them."""
-    topics = Topics.of(model)
-    if topic in _names(topics):
-        return topics
-    entries = open_ledger(settings).entries(model)
-    if entries:
-        champion = bundles().scorer(model, entries[-1].version, entries[-1].manifest_digest)
-        topics = champion.manifest.topics
-    if topic not in _names(topics):
-        raise ConfigurationError(f"{topic} is no topic of {model}; those are {', '.join(_names(topics))}")
-    return topics
-
-
-def _names(topics: Topics) -> tuple[str, str, str]:
-    return topics.input, topics.predictions, topics.dead_letters
-
-
-def _bundles(settings: Settings, folder: Path | None) -> Callable[[], OpensBundles]:
-    if folder is not None:
-        given = OneBundle(folder)
-        return lambda: given
-    return cache(lambda: Bundles(open_registry(settings.need_registry_uri())))
-
-
-def _lookups(settings: Settings) -> LookupSource:
-    from scoring.lookups.sql import SqlLookups  # noqa: PLC0415 - only a dead letter's record is looked up for
-
-    return SqlLookups(settings.need_connection)
 
 
 def _model_of(topic: str) -> str:

@@ -26,6 +26,14 @@ from scoring.scorer.scorer import Scorer
 Answer = TypeVar("Answer")
 
 
+class NothingThere(ConfigurationError):
+    """There is nothing at the place that was asked for."""
+
+
+class NoOutcome(ConfigurationError):
+    """There is something at the place that was asked for, but no outcome of Baton's."""
+
+
 class OpensBundles(Protocol):
     """Gives the scorer of a version (see ``bundles``)."""
 
@@ -73,7 +81,7 @@ class Collector:
         """What is on record of a record, by its place in the input topic, or by the place of its outcome.
 
         Raises:
-            ConfigurationError: there is nothing at that place.
+            NothingThere, NoOutcome: there is nothing at that place, or something that is no outcome.
             Unavailable: the broker does not answer.
         """
         if topic == self._topics.input:
@@ -89,8 +97,8 @@ class Collector:
                 if letter is not None:
                     return self._dead(letter)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise ConfigurationError(f"{where}: there is something else than an outcome of Baton's: {error}") from error
-        raise ConfigurationError(f"{where}: there is nothing; it was deleted, is still to come, or was never committed")
+            raise NoOutcome(f"{where}: there is something else than an outcome of Baton's: {error}") from error
+        raise NothingThere(f"{where}: there is nothing; it was deleted, is still to come, or was never committed")
 
     def _of_input(self, partition: int, offset: int) -> Evidence:
         place = Position(topic=self._topics.input, topic_id=self._input.topic_id, partition=partition, offset=offset)
