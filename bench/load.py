@@ -3,10 +3,11 @@
 import csv
 import io
 import os
+import re
 import shutil
 import subprocess
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bench.environments import NotInstalled
 from bench.ground import OTHER_CORE, on_core
 from bench.measurements import quantile
 
-# It keeps no more connections open than that.
+# One generator keeps no more connections open than that.
 MOST_CONNECTIONS = 480
 TIMEOUT_S = 20
 
@@ -67,29 +68,86 @@ def generator() -> str:
     return found
 
 
-def load(question: Question, scratch: Path, *, connections: int, seconds: float, rate: float | None = None) -> Answers:
+def load(
+    question: Question,
+    scratch: Path,
+    *,
+    connections: int,
+    seconds: float,
+    rate: float | None = None,
+    generators: int = 1,
+    pinned: bool = True,
+) -> Answers:
     """Ask for some seconds.
 
     Args:
         connections: as many requests are asked at a time, each after the answer to the one before it.
         rate: requests a second at the most, of all connections together; None is as many as there may be.
+        generators: how many processes share the connections.
+        pinned: they keep off the core of what is measured.
     """
+    chosen = ["-z", f"{seconds:.1f}s", "-c", str(connections // generators), "-o", "csv"]
+    if rate is not None:
+        chosen += ["-q", f"{rate / connections:.3f}"]
+    command = _command(question, scratch, chosen)
+    with on_core(OTHER_CORE if pinned else None):
+        started = [_started(command) for _ in range(generators)]
+    try:
+        told = [_told_by(process, seconds + 2 * TIMEOUT_S) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    return Answers(seconds, read(told))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many requests were answered, by status, and how many were not at all."""
+
+    answers: Mapping[int, int]
+    errors: int
+
+
+def tally(question: Question, scratch: Path, *, connections: int, requests: int, rate: float) -> Tally:
+    """Ask so many times, so many a second at the most, and count what came back.
+
+    The latencies of single answers, which ``load`` reads, come without those requests that had none.
+    """
+    chosen = ["-n", str(requests), "-c", str(connections), "-q", f"{rate / connections:.3f}"]
+    return counted(_told_by(_started(_command(question, scratch, chosen)), requests / rate + 10 * TIMEOUT_S))
+
+
+def counted(text: str) -> Tally:
+    """The counts in the generator's summary."""
+    answered, _, failed = text.partition("Error distribution:")
+    answers = re.findall(r"^\s+\[(\d+)\]\s+(\d+) responses$", answered, re.MULTILINE)
+    errors = re.findall(r"^\s+\[(\d+)\]\s", failed, re.MULTILINE)
+    return Tally({int(status): int(count) for status, count in answers}, sum(map(int, errors)))
+
+
+def _command(question: Question, scratch: Path, chosen: Sequence[str]) -> list[str]:
     body = scratch / "body"
     body.write_bytes(question.body)
     headers = [part for name, value in question.headers.items() for part in ("-H", f"{name}: {value}")]
-    paced = [] if rate is None else ["-q", f"{rate / connections:.3f}"]
-    command = [
-        *(generator(), "-z", f"{seconds:.1f}s", "-c", str(connections), "-t", str(TIMEOUT_S), "-o", "csv"),
-        *(*paced, "-m", "POST", "-D", str(body), *headers, question.url),
-    ]
-    with on_core(OTHER_CORE):
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 2 * TIMEOUT_S)
-    return Answers(seconds, read(done.stdout))
+    return [generator(), *chosen, "-t", str(TIMEOUT_S), "-m", "POST", "-D", str(body), *headers, question.url]
 
 
-def read(text: str) -> Mapping[int, list[float]]:
-    """Latencies by status, from the generator's lines."""
+def _started(command: Sequence[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _told_by(process: "subprocess.Popen[str]", within_s: float) -> str:
+    output, errors = process.communicate(timeout=within_s)
+    if process.returncode:
+        raise RuntimeError(f"the load generator ended with status {process.returncode}: {errors[-500:]}")
+    return output
+
+
+def read(texts: Iterable[str]) -> Mapping[int, list[float]]:
+    """Latencies by status, from the lines of all generators."""
     found: defaultdict[int, list[float]] = defaultdict(list)
-    for line in csv.DictReader(io.StringIO(text)):
-        found[int(line["status-code"])].append(float(line["response-time"]))
+    for text in texts:
+        for line in csv.DictReader(io.StringIO(text)):
+            found[int(line["status-code"])].append(float(line["response-time"]))
     return found

@@ -37,6 +37,10 @@ class ApiSettings(BaseModel):
     """Within how many milliseconds a request is answered that asks for no deadline."""
     api_maximum_deadline_ms: int = Field(default=10_000, ge=1)
     """The longest deadline that a request may ask for, in milliseconds."""
+    api_explanations: int = Field(default=2, ge=1, le=64)
+    """How many explanations a process of the API makes at a time, each in a process of its own; eight wait for each."""
+    api_explain_deadline_ms: int = Field(default=30_000, ge=1)
+    """Within how many milliseconds an explanation is there at the latest."""
     api_metrics_port: int = Field(default=0, ge=0, le=65_000)
     """Port of each process's own /metrics, /livez and /readyz, counted up by slot; 0 leaves them to the API's port."""
 

@@ -17,14 +17,13 @@ import click
 import msgspec
 
 from scoring.contract.clock import rfc3339
-from scoring.contract.errors import BatonError
 from scoring.contract.manifest import Topics
 from scoring.contract.notice import Kind
 from scoring.contract.verdict import Verdict
 from scoring.letters.text import harmless, harmless_json
+from scoring.promotion import naming
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
-from scoring.promotion.naming import champion_topics, named_topics
 from scoring.promotion.notices import KafkaNotices
 from scoring.promotion.observer import LIMIT_S, Answer
 from scoring.promotion.repair import Repaired, repair
@@ -224,18 +223,12 @@ def topics_of(settings: Settings, model: str, named: str | None = None) -> Topic
         ConfigurationError: ``named`` is not that.
     """
     if named is not None:
-        return named_topics(named)
-    standard = Topics.of(model)
-    if not settings.ledger_url:
-        return standard
-    try:
-        entries = open_ledger(settings).entries(model)
-        found = champion_topics(entries, open_registry(settings.need_registry_uri())) if entries else None
-    except BatonError as error:
-        # Nothing else may be at hand when somebody looks for what happened.
-        click.echo(f"baton: the topics of {model} are taken by their standard names: {error}", err=True)
-        return standard
-    return found or standard
+        return naming.named_topics(named)
+    return naming.topics_of(
+        settings,
+        model,
+        lambda error: click.echo(f"baton: the topics of {model} are taken by their standard names: {error}", err=True),
+    )
 
 
 def open_notices(settings: Settings, ledger: Ledger) -> KafkaNotices:

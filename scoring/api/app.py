@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
 from scoring import __version__
+from scoring.api.explanations import ExplainRoutes
 from scoring.api.gate import Gate, refusal
 from scoring.api.operations import OPERATIONS
 from scoring.api.prediction_routes import PredictionRoutes
@@ -23,9 +24,11 @@ from scoring.settings import Settings
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.WRONG_METHOD}
 
 
-def make_app(score: ScoreRoutes, read: ReadRoutes, predictions: PredictionRoutes) -> FastAPI:
+def make_app(
+    score: ScoreRoutes, read: ReadRoutes, predictions: PredictionRoutes, explanations: ExplainRoutes
+) -> FastAPI:
     """The operations, without the gate."""
-    routes = {"scoring": score, "reading": read, "predictions": predictions}
+    routes = {"scoring": score, "reading": read, "predictions": predictions, "explanations": explanations}
     app = FastAPI(
         title="Baton",
         version=__version__,

@@ -21,6 +21,7 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
     records: list[msgspec.Raw]
 
 
+_NAME = b'"records"'
 _decode = msgspec.json.Decoder(_Request).decode
 _OPENING = re.compile(rb'\s*\{\s*"records"\s*:\s*\[')
 _CLOSING = re.compile(rb"\]\s*\}\s*\Z")
@@ -59,14 +60,18 @@ def too_many(count: int, limit: int) -> Problem:
 
 def _of_document(body: bytes) -> Sequence[bytes]:
     try:
-        return [bytes(record) for record in _decode(body).records]
+        records = [bytes(record) for record in _decode(body).records]
     except msgspec.ValidationError as error:
         raise Problem(Kind.MALFORMED, f"{error}; send {_FORM}") from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        records = _apart(body)
-        if records is None:
+        apart = _apart(body)
+        if apart is None:
             raise Problem(Kind.MALFORMED, f"{error}; send {_FORM}") from error
-        return records
+        return apart
+    named = body.count(_NAME)
+    if named > 1 and named > 1 + sum(record.count(_NAME) for record in records):  # the decoder keeps the last one
+        raise Problem(Kind.MALFORMED, f"`records` is there twice; send {_FORM}")
+    return records
 
 
 def _of_lines(body: bytes, limit: int) -> Sequence[bytes]:

@@ -5,6 +5,7 @@ anybody has shown a token.
 """
 
 import asyncio
+import resource
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,10 +15,33 @@ HEAD_PATIENCE_S = 10.0
 HEAD_MAXIMUM_BYTES = 65_536
 # Of a process, also idle ones: what they take stays well below what its micro-batches take.
 CONNECTIONS = 8_192
+# Descriptors for everything else: files, the broker, the database, processes that fetch and explain.
+RESERVED_DESCRIPTORS = 256
+
+
+def room_for_connections(most: int = CONNECTIONS) -> int:
+    """How many connections there may be: as many as this process can have descriptors for, beside its own.
+
+    Where none is left no connection is taken up any more, no probe's either, and no bundle can be fetched. The usual
+    soft limit (1,024) is far below the hard one; it is raised as far as is needed.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + RESERVED_DESCRIPTORS
+    unlimited = resource.RLIM_INFINITY
+    if soft != unlimited and soft < wanted:
+        soft = wanted if hard == unlimited else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return most if soft == unlimited else max(1, min(most, soft - RESERVED_DESCRIPTORS))
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a bound to a request's head, in time and size, and to the number of connections."""
+    """uvicorn's protocol with a bound to a request's head, in time and size, and to the number of connections.
+
+    Attributes:
+        room: for so many connections at a time.
+    """
+
+    room = CONNECTIONS
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -28,7 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """One more; the oldest stay."""
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS:
+        if len(self.connections) > self.room:
             transport.abort()
             return
         self._wait_for_a_head()
@@ -69,3 +93,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
+
+
+def bounded(room: int) -> type[BoundedProtocol]:
+    """The protocol of a server that has room for so many connections."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"room": room})

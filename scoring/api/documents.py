@@ -13,6 +13,7 @@ from scoring.contract.features import FieldType
 from scoring.contract.golden import Value
 from scoring.contract.heartbeat import State
 from scoring.contract.prediction import Prediction
+from scoring.explain.explanation import Explanation
 
 Whole = Annotated[int, msgspec.Meta(ge=0)]
 Scalar = float | str | bool | None
@@ -272,6 +273,7 @@ REQUESTS: dict[str, type[msgspec.Struct]] = {
 ANSWERS: dict[str, type[msgspec.Struct]] = {
     kind.__name__: kind
     for kind in (
+        Explanation,
         History,
         InferenceAnswer,
         KeptPrediction,

@@ -1,5 +1,6 @@
 """An example of each request and answer, as OpenAPI shows it; a test reads all of them by their types."""
 
+import json
 from typing import Any
 
 _DIGEST = "9f0c" * 16
@@ -45,6 +46,83 @@ _INPUT = {"topic": "small.input", "topic_id": "Vu9hX2cRT4mEJ2L1f3zqUA", "partiti
 _PREDICTED = {"topic": "small.predictions", "topic_id": "k2bNw1YdRzGzPz7m0qXw9Q", "partition": 2, "offset": 1039}
 _KEPT = {"key": "AA-0042", "place": _PREDICTED, "prediction": {**_LINEAGE, **_SCORE, "input": _INPUT}}
 
+_SWAP = {
+    "sequence": 4,
+    "version": "3",
+    "worker": "production/0",
+    "at": "2026-03-01T03:00:15Z",
+    "partition": 2,
+    "offset": 1001,
+    "records": 41,
+}
+_ENTRY = {
+    "model": "small",
+    "sequence": 4,
+    "version": "3",
+    "manifest_digest": _DIGEST,
+    "kind": "promote",
+    "parent_sequence": 3,
+    "run_id": "scheduled__2026-03-01",
+    "candidate_id": _DIGEST,
+    "actor": "train_small",
+    "reason": "every gate passed",
+    "evidence": [
+        {"gate": "quality", "judgement": "pass", "sentence": "auc is above its floor", "value": 0.81, "limit": 0.6}
+    ],
+    "interval": {"start": "2026-02-01T00:00:00Z", "end": "2026-03-01T00:00:00Z"},
+    "decided_at": "2026-03-01T03:00:12Z",
+    "effective_from": "2026-03-01T03:00:12Z",
+    "forced": False,
+}
+_EXPLANATION = {
+    "model": "small",
+    "place": _INPUT,
+    "input": {
+        "key": {"text": "AA-0042"},
+        "value": {"text": json.dumps(_RECORD)},
+        "headers": [],
+        "timestamp": "2026-03-01T12:30:00Z",
+        "replayed": None,
+    },
+    "prediction": _KEPT["prediction"],
+    "prediction_place": _PREDICTED,
+    "letter": None,
+    "threshold": 0.5,
+    "fields": [
+        {"name": "x", "type": "number", "value": 0.25},
+        {"name": "color", "type": "string", "value": "blue"},
+    ],
+    "enrichment": [],
+    "features": [{"name": "x", "value": 0.25, "exact": "0.25", "how": "x", "of": {"x": 0.25}}],
+    "rescored": {
+        "verdict": "identical",
+        "causes": [],
+        "score": 0.8125,
+        "decision": True,
+        "label": None,
+        "probabilities": None,
+        "kernel": "compiled",
+        "installed": {"numpy": "2.4.1", "onnxruntime": "1.24.1"},
+    },
+    "why": {
+        "entry": _ENTRY,
+        "replaced_by": None,
+        "swap": _SWAP,
+        "next_swap": None,
+        "nearest": _SWAP,
+        "problems": [],
+    },
+    "contributions": {
+        "base": 0.25,
+        "raw": 1.46633,
+        "off_by": 0.0,
+        "link": "sigmoid",
+        "label": None,
+        "parts": [{"feature": "x", "value": 1.21633}],
+    },
+    "missing": [],
+}
+
 REQUESTS: dict[str, Any] = {
     "score": {"records": [_RECORD]},
     "infer": {"id": "7", "inputs": _INPUTS},
@@ -54,6 +132,7 @@ ANSWERS: dict[str, Any] = {
     "Scores": {**_LINEAGE, "predictions": [_SCORE]},
     "Models": {"models": [_MODEL]},
     "Model": _MODEL,
+    "Explanation": _EXPLANATION,
     "VersionList": {
         "model": "small",
         "versions": [

@@ -29,7 +29,7 @@ _DEADLINE = {
     "name": "X-Request-Deadline-Ms",
     "in": "header",
     "required": False,
-    "description": "Within how many milliseconds the answer has to be there; what cannot be is not scored.",
+    "description": "Within how many milliseconds the answer has to be there; what cannot be is not done.",
     "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     "example": 250,
 }
@@ -88,7 +88,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
     asked = [_asked(parameter) for parameter in operation.parameters]
-    return [*named, *asked, *([_DEADLINE] if operation.scores else [])]
+    return [*named, *asked, *([_DEADLINE] if operation.hurries else [])]
 
 
 def _asked(parameter: Parameter) -> dict[str, Any]:

@@ -65,6 +65,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it scores records."""
         return self.method == "POST"
 
+    @property
+    def hurries(self) -> bool:
+        """Whether it may be told by when its answer has to be there."""
+        return self.scores or self.of == "explanations"
+
 
 _EITHER = ("read", "score")
 _READS = (*_ALWAYS, Kind.MALFORMED, Kind.QUEUE_FULL, Kind.UNAVAILABLE)
@@ -145,6 +150,25 @@ OPERATIONS: tuple[Operation, ...] = (
             Parameter(name="topic", meaning="The input topic, by name or id."),
             Parameter(name="partition", meaning="Its partition.", maximum=2**31 - 1),
             Parameter(name="offset", meaning="Its offset.", maximum=2**63 - 1),
+        ),
+    ),
+    Operation(
+        name="explanation",
+        operation_id="explain_record",
+        of="explanations",
+        path="/v1/predictions/{model}/explanation",
+        summary="What happened to a record, and what comes of scoring it again",
+        description=(
+            "What `baton explain` tells: the record, what was looked up for it, the features as the model saw them, "
+            "the score and why its version was live then; scored again now from the same bundle, identical or what "
+            "differs and why; of trees what moved the score. What cannot be had any more stands under `missing`."
+        ),
+        answers="Explanation",
+        problems=(*_READS, Kind.UNKNOWN_MODEL, Kind.NOT_FOUND, Kind.NO_OUTCOME, Kind.LATE),
+        parameters=(
+            Parameter(name="topic", meaning="The model's input topic, or the topic of the outcome."),
+            Parameter(name="partition", meaning="The partition of that topic.", maximum=2**31 - 1),
+            Parameter(name="offset", meaning="The offset in it.", maximum=2**63 - 1),
         ),
     ),
     Operation(

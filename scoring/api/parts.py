@@ -8,6 +8,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from scoring.api.app import guarded, make_app
+from scoring.api.explanations import ExplainRoutes, Explanations
 from scoring.api.hand import Limits
 from scoring.api.metrics import ApiMetrics, Source, exposition
 from scoring.api.prediction_routes import PredictionRoutes
@@ -83,6 +84,9 @@ class Serving:
             metrics=self._metrics,
         )
         self._predictions = PredictionRoutes(lambda: Predictions.open(settings.need_predictions_url()))
+        self._explanations = ExplainRoutes(
+            Explanations(settings.api_explanations), settings.need_models(), settings.api_explain_deadline_ms
+        )
         source = self._source(settings, name)
         score = ScoreRoutes(self._service, settings)
         self.app: ASGIApp = guarded(
@@ -90,6 +94,7 @@ class Serving:
                 score,
                 ReadRoutes(self._service, Versions(), partial(exposition, source)),
                 self._predictions,
+                self._explanations,
             ),
             score,
             tokens=TokenFile(settings.need_tokens_file()),
@@ -115,6 +120,7 @@ class Serving:
         self._scoring.stop()
         self._topic_lookups.close()
         self._predictions.close()
+        self._explanations.close()
         if self._endpoint is not None:
             self._endpoint.stop()
 

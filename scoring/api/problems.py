@@ -22,6 +22,7 @@ class Kind(Enum):
     UNKNOWN_MODEL = "unknown-model", HTTPStatus.NOT_FOUND, "This model is not served here"
     NOT_LIVE = "version-not-live", HTTPStatus.NOT_FOUND, "This version does not score now"
     WRONG_METHOD = "wrong-method", HTTPStatus.METHOD_NOT_ALLOWED, "This cannot be asked for by that method"
+    NO_OUTCOME = "no-outcome", HTTPStatus.CONFLICT, "There is no outcome that could be explained"
     TOO_SLOW = "body-too-slow", HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive within its deadline"
     RETIRED = "retired", HTTPStatus.GONE, "The model is out of service"
     TOO_LARGE = "too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too large"
@@ -32,7 +33,7 @@ class Kind(Enum):
     NOT_READY = "not-ready", HTTPStatus.SERVICE_UNAVAILABLE, "No version of the model is live here yet"
     UNAVAILABLE = "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "What the answer needs cannot be reached now"
     OUT_OF_REACH = "deadline-out-of-reach", HTTPStatus.SERVICE_UNAVAILABLE, "The deadline cannot be met"
-    LATE = "deadline-passed", HTTPStatus.GATEWAY_TIMEOUT, "The deadline passed before the records were scored"
+    LATE = "deadline-passed", HTTPStatus.GATEWAY_TIMEOUT, "The deadline passed before the answer was there"
 
     @property
     def code(self) -> str:

@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from scoring.api.connection import BoundedProtocol
+from scoring.api.connection import bounded, room_for_connections
 from scoring.api.parts import Serving
 from scoring.contract.errors import ConfigurationError
 from scoring.log import library_log
@@ -74,7 +74,7 @@ def serve(
     certificate = certificate_of(settings)
     config = uvicorn.Config(
         _nothing_yet,
-        http=BoundedProtocol,
+        http=bounded(room_for_connections()),
         ws="none",
         lifespan="off",
         access_log=False,

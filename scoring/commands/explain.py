@@ -1,42 +1,20 @@
 """``baton explain``: what happened to one record, and what comes of scoring it again."""
 
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import msgspec
 
 from scoring.console import EXIT_REFUSED, echo_json, echo_lines, json_option, open_ledger, topics_of, topics_option
 from scoring.contract.errors import ConfigurationError
-from scoring.contract.manifest import Topics
-from scoring.explain.acknowledged import Acknowledged
-from scoring.explain.bundles import Bundles, OneBundle
-from scoring.explain.collecting import Collector, OpensBundles, Records
-from scoring.explain.contributions import Contributors
-from scoring.explain.explaining import explain
-from scoring.explain.explanation import Explanation
+from scoring.explain.answering import Question
+from scoring.explain.asking import explained
 from scoring.explain.page import page
-from scoring.explain.tables import Tables
 from scoring.explain.telling import headline, lines
-from scoring.lookups.port import LookupSource
-from scoring.predictions.reading import Predictions
-from scoring.registry.open import open_registry
 from scoring.settings import Settings, read_settings
 
 _SUFFIXES = (".input", ".predictions", ".dead-letters")
-
-
-class Place(NamedTuple):
-    """What is to be explained; ``topic_id`` of an earlier input topic of that name."""
-
-    topic: str
-    partition: int
-    offset: int
-    topic_id: str | None
 
 
 @click.command(
@@ -86,9 +64,8 @@ def command(
     """
     settings = read_settings()
     model = model or _model_of(settings, topic)
-    topics = _topics(settings, model, topic, named_topics)
-    place = Place(topic, partition, offset, topic_id)
-    found = _explained(settings, place, model, topics, folder)
+    question = Question(model=model, topic=topic, partition=partition, offset=offset, topic_id=topic_id)
+    found = explained(settings, question, folder, topics=topics_of(settings, model, named_topics))
     if html is not None:
         _write(html, page(found))
     if as_json:
@@ -96,59 +73,6 @@ def command(
     else:
         echo_lines(lines(found))
     sys.exit(0 if found.sound else EXIT_REFUSED)
-
-
-def _explained(settings: Settings, place: Place, model: str, topics: Topics, folder: Path | None) -> Explanation:
-    kafka, bundles = settings.need_kafka(), _bundles(settings, folder)
-    with ExitStack() as stack:
-        acknowledged = cache(lambda: stack.enter_context(Acknowledged(kafka, settings.need_keyring())))
-        records = Records(
-            entries=lambda name: open_ledger(settings).entries(name),
-            acknowledgements=lambda name: acknowledged().of(name),
-            bundles=bundles,
-            lookups=lambda: _lookups(settings),
-            contributions=Contributors().of,
-            tables=cache(lambda: _tables(settings, stack)) if settings.predictions_url else None,
-        )
-        collector = stack.enter_context(Collector(kafka, model, topics, records))
-        found = collector.collect(place.topic, place.partition, place.offset, topic_id=place.topic_id)
-        return explain(found)
-
-
-def _tables(settings: Settings, stack: ExitStack) -> Tables:
-    tables = Tables(Predictions.open(settings.need_predictions_url()))
-    stack.callback(tables.close)
-    return tables
-
-
-def _topics(settings: Settings, model: str, topic: str, named: str | None) -> Topics:
-    """The model's topics as its champion names them; where that one is none of them, by their standard names."""
-    topics = topics_of(settings, model, named)
-    if topic in _names(topics):
-        return topics
-    standard = Topics.of(model)
-    if named is None and topic in _names(standard):
-        return standard
-    raise ConfigurationError(
-        f"{topic} is no topic of {model}; those are {', '.join(_names(topics))}; name an earlier version's by --topics"
-    )
-
-
-def _names(topics: Topics) -> tuple[str, str, str]:
-    return topics.input, topics.predictions, topics.dead_letters
-
-
-def _bundles(settings: Settings, folder: Path | None) -> Callable[[], OpensBundles]:
-    if folder is not None:
-        given = OneBundle(folder)
-        return lambda: given
-    return cache(lambda: Bundles(open_registry(settings.need_registry_uri())))
-
-
-def _lookups(settings: Settings) -> LookupSource:
-    from scoring.lookups.sql import SqlLookups  # noqa: PLC0415 - only a dead letter's record is looked up for
-
-    return SqlLookups(settings.need_connection)
 
 
 def _model_of(settings: Settings, topic: str) -> str:

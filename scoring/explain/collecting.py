@@ -28,6 +28,14 @@ from scoring.scorer.scorer import Scorer
 Answer = TypeVar("Answer")
 
 
+class NothingThere(ConfigurationError):
+    """There is nothing at the place that was asked for."""
+
+
+class NoOutcome(ConfigurationError):
+    """There is something at the place that was asked for, but no outcome of Baton's."""
+
+
 class OpensBundles(Protocol):
     """Gives the scorer of a version (see ``bundles``)."""
 
@@ -78,7 +86,7 @@ class Collector:
             topic_id: of an input topic that was deleted and made again since; None is the one that there is now.
 
         Raises:
-            ConfigurationError: there is nothing at that place.
+            NothingThere, NoOutcome: there is nothing at that place, or something that is no outcome.
             Unavailable: the broker does not answer.
         """
         if topic == self._topics.input:
@@ -99,11 +107,11 @@ class Collector:
                 if letter is not None:
                     return self._dead(letter, missing)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise ConfigurationError(
+            raise NoOutcome(
                 f"{_where(topic, partition, offset)}: there is something else than an outcome of Baton's: {error}"
             ) from error
         why = self._outcomes.why_nothing(topic, partition, offset)
-        raise ConfigurationError("; ".join((f"{_where(topic, partition, offset)}: {why}", *missing)))
+        raise NothingThere("; ".join((f"{_where(topic, partition, offset)}: {why}", *missing)))
 
     def _of_input(self, place: Position) -> Evidence:
         missing: list[str] = []
@@ -123,7 +131,7 @@ class Collector:
         if record is None and (not present or place.partition >= self._input.partitions or place.offset >= low):
             why = missing.pop().removeprefix(_GONE)
             said = (f"{_where(place.topic, place.partition, place.offset)}: {why}", *missing, *self._earlier(place))
-            raise ConfigurationError("; ".join(said))
+            raise NothingThere("; ".join(said))
         missing.append(_NO_OUTCOME[self._outcomes.standing(place)])
         return Evidence(model=self._model, place=place, record=record, missing=(*missing, *self._earlier(place)))
 

@@ -23,10 +23,14 @@ class ApiGround(Ground):
         self.variables["BATON_API_TOKENS_FILE"] = str(folder / "tokens.json")
         self.variables["BATON_API_DEADLINE_MS"] = "10000"  # a busy machine is no reason to fail
 
-    def serve(self, *arguments: str, slot: int = 0) -> "Api":
-        """Start ``baton api`` on a free port, and wait until it answers."""
+    def serve(self, *arguments: str, slot: int = 0, under: Sequence[str] = ()) -> "Api":
+        """Start ``baton api`` on a free port, and wait until it answers.
+
+        Args:
+            under: a command that runs it, such as ``prlimit``.
+        """
         log = self.folder / f"api-{slot}.log"
-        command = [sys.executable, "-m", "scoring", "api", "--port", "0", "--slot", str(slot), *arguments]
+        command = [*under, sys.executable, "-m", "scoring", "api", "--port", "0", "--slot", str(slot), *arguments]
         with log.open("wb") as file:
             process = subprocess.Popen(command, env=self.environment(slot), stdout=file, stderr=file)
         self.workers.append(process)

@@ -1,12 +1,8 @@
 """A stream whose versions stand in a ledger, with what an explanation of its records needs."""
 
-from datetime import timedelta
 from pathlib import Path
 
-import msgspec
-
 from scoring.contract.acknowledgement import Position
-from scoring.contract.features import FeatureSchema
 from scoring.contract.notice import Kind
 from scoring.database.migrations import migrate
 from scoring.explain.acknowledged import Acknowledged
@@ -16,42 +12,13 @@ from scoring.predictions.database import MIGRATIONS, open_database
 from scoring.predictions.rows import dead_letter_row, prediction_row
 from scoring.predictions.stored import Record
 from scoring.predictions.writing import Batch, Move, Partition, Tables
-from scoring.promotion.ledger import Ledger
 from scoring.registry.folder import FolderRegistry
 from tests.support.arena import read_all
-from tests.support.bundles import MOMENT, small_schema
-from tests.support.decisions import proposal
-from tests.support.ground import WEATHER, Ground, Warehouse
+from tests.support.explained_stream import ExplainedStream
 
 
-class Stage(Ground):
-    """A stream whose versions stand in a ledger, and whose scores depend on what was looked up."""
-
-    def __init__(self, bootstrap: str, folder: Path) -> None:
-        super().__init__(bootstrap, folder)
-        self.book = Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
-        self.ledger = self.book.identity()
-        self.warehouse = Warehouse(folder / "warehouse.db")
-        self.warehouse.observe([("red", MOMENT - timedelta(hours=1), 0.25), ("blue", MOMENT - timedelta(hours=1), 3.5)])
-        self.variables |= {
-            "BATON_CONNECTIONS__WAREHOUSE": self.warehouse.url,
-            "BATON_LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
-        }
-
-    def decide(self, version: int, kind: Kind = Kind.PROMOTE) -> None:
-        """Enter a decision, announce it, and wait until it is live, where there is a worker already."""
-        if version not in self.digests:
-            self.register_as(version, by_wind() if version % 2 else small_schema())
-        head = self.book.head(self.model)
-        parent = head.sequence if head else 0
-        self.book.decide(
-            proposal(
-                str(version), parent=parent, model=self.model, kind=kind, digest=self.digests[version], forced=True
-            )
-        )
-        self.notify(parent + 1, version, kind=kind)
-        if self.workers:
-            self.wait_for_state("live", sequence=parent + 1)
+class Stage(ExplainedStream):
+    """A stream, and what its explanations are collected from."""
 
     def collector(self, acknowledged: Acknowledged, registry: Path | None = None) -> Collector:
         bundles = Bundles(FolderRegistry(registry or self.folder / "registry"))
@@ -71,12 +38,6 @@ class Stage(Ground):
             self.decide(version, kind)
         self.feed(each)
         self.wait_until_done()
-
-
-def by_wind() -> FeatureSchema:
-    """The wind is the first feature, which the tree asks about."""
-    schema = small_schema((WEATHER,))
-    return msgspec.structs.replace(schema, features=tuple(reversed(schema.features)))
 
 
 def fill_tables(url: str, stage: Stage) -> None:

@@ -17,6 +17,7 @@ import uvicorn
 
 from scoring.api.app import guarded, make_app
 from scoring.api.connection import BoundedProtocol
+from scoring.api.explanations import ExplainRoutes, Explanations
 from scoring.api.hand import Limits
 from scoring.api.metrics import ApiMetrics, Source, exposition
 from scoring.api.prediction_routes import PredictionRoutes
@@ -101,13 +102,14 @@ class Served:
         self.reader = make_token(path, "reader", [Scope.READ])
         self.scorer = make_token(path, "scorer", [Scope.SCORE])
         self.both = make_token(path, "both", [Scope.READ, Scope.SCORE])
-        unhurried = {"api_deadline_ms": 10_000, **settings}
+        unhurried = {"api_deadline_ms": 10_000, "api_explain_deadline_ms": 100_000, **settings}
         self.settings = Settings(api_tokens_file=path, models=("small", "other"), **unhurried)
         self.arrivals: SimpleQueue[Arrival] = SimpleQueue()
         self.settled: list[Pending] = []
         self.phases = {"small": Phase(State.WAITING), "other": Phase(State.WAITING)}
         self.metrics = ApiMetrics()
         self.versions = Versions()
+        self.explanations = Explanations(self.settings.api_explanations)
         self._lookups = lookups or NoLookups()
         self._clock_s = clock_s
         self._bound = listening("127.0.0.1", 0)
@@ -127,6 +129,7 @@ class Served:
         self.stop()
         self._thread.join(20)
         self.scoring.stop()
+        self.explanations.close()
         self._bound.close()
 
     def stop(self) -> None:
@@ -187,8 +190,9 @@ class Served:
         read = ReadRoutes(self.service, self.versions, partial(exposition, source))
         predictions = PredictionRoutes(lambda: Predictions.open(settings.need_predictions_url()))
         score = ScoreRoutes(self.service, settings)
+        explain = ExplainRoutes(self.explanations, settings.need_models(), settings.api_explain_deadline_ms)
         app = guarded(
-            make_app(score, read, predictions),
+            make_app(score, read, predictions, explain),
             score,
             tokens=TokenFile(self.folder / "tokens.json"),
             metrics_token=METRICS_TOKEN,

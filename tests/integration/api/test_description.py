@@ -1,5 +1,6 @@
 """Schemathesis asks every operation of the description whatever it can think of."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scoring.api.examples import ANSWERS
 from scoring.api.operations import OPERATIONS
 from scoring.database.migrations import migrate
 from scoring.predictions.database import MIGRATIONS, open_database
@@ -23,7 +25,7 @@ HOOKS = Path(__file__).parents[2] / "support" / "schemathesis_hooks.py"
 CONFIGURATION = """\
 [checks]
 not_a_server_error.expected-statuses = ["2xx", "4xx", "503", "504"]
-positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "413", "422", "503", "504"]
+positive_data_acceptance.expected-statuses = ["2xx", "400", "404", "409", "413", "422", "503", "504"]
 """
 
 
@@ -42,6 +44,7 @@ def test_no_answer_is_one_that_the_description_does_not_tell_of(tmp_path: Path) 
         told = listed + ',"manifest_digest":null}]'
         command = [sys.executable, "-m", "tests.support.said", str(tmp_path / "asked"), told]
         served.versions._command = lambda _model: command
+        served.explanations._command = lambda: [*command[:-1], json.dumps(ANSWERS["Explanation"])]
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml")),

@@ -1,5 +1,6 @@
 """Who never asks for anything holds no connection and fills no memory."""
 
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -67,7 +68,7 @@ def test_a_large_body_is_no_large_head(served: Served) -> None:
 
 
 def test_one_connection_more_than_there_may_be_is_ended(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "CONNECTIONS", 2)
+    monkeypatch.setattr(connection.BoundedProtocol, "room", 2)
     with served.client() as client, connected(served):
         assert client.get("/livez").status_code == 200
         with connected(served) as third:
@@ -89,3 +90,22 @@ def test_a_body_that_nobody_asked_for_is_not_read_to_its_end(
         endless.sendall(head.encode() + b"5\r\nhello\r\n")
         assert endless.recv(65_536).startswith(b"HTTP/1.1 " + status)
         assert ended(endless)
+
+
+def test_there_is_room_for_as_many_connections_as_there_are_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits, asked = [(1_024, 1_024)], list[tuple[int, int]]()
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _which, wanted: asked.append(wanted))
+    beside = connection.RESERVED_DESCRIPTORS
+    for limit, room, raised in (
+        ((1_024, 1_024), 1_024 - beside, (1_024, 1_024)),
+        ((1_024, 524_288), 8_192, (8_192 + beside, 524_288)),
+        ((1_024, resource.RLIM_INFINITY), 8_192, (8_192 + beside, resource.RLIM_INFINITY)),
+        ((65_536, 65_536), 8_192, None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 8_192, None),
+        ((100, 100), 1, (100, 100)),
+    ):
+        limits.append(limit)
+        asked.clear()
+        assert connection.room_for_connections() == room
+        assert asked == ([] if raised is None else [raised])

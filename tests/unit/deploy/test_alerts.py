@@ -27,6 +27,8 @@ PARTITIONS_OF_TWO = f'baton_worker_partitions{{{TWO}, model="m"}}'
 UNASSIGNED = {f'baton_worker_partitions{{{ONE}, model="m"}}': "0x20", PARTITIONS_OF_TWO: "0x20"}
 SERVED = {f'baton_worker_model_sequence{{{ONE}, model="m"}}': "3x20"}
 REQUESTED = f'baton_api_model_sequence{{{API}, model="m"}}'
+STARTED = f"process_start_time_seconds{{{API}}}"
+FOREIGN = f'baton_api_notices_rejected_total{{{API}, reason="signature"}}'
 FAILED = f'baton_api_requests_total{{{API}, operation="score", status="500"}}'
 
 
@@ -247,6 +249,16 @@ CASES = (
     Case("BatonApiDown", "there", {f"up{{{API}}}": "1x10"}, 8),
     Case("BatonApiNotReady", "nothing promoted", {f"baton_api_ready{{{API}}}": "0x30"}, 20, [API_HERE]),
     Case("BatonApiNotReady", "a start", {f"baton_api_ready{{{API}}}": "0x5 1x30"}, 20),
+    Case("BatonApiRestartLoop", "again and again", {STARTED: "100 200 300 400 500 600x30"}, 20, [API_HERE]),
+    Case("BatonApiRestartLoop", "a rollout", {STARTED: "100x9 200x20"}, 20),
+    Case(
+        "BatonApiForeignNotices",
+        "one came",
+        {FOREIGN: "0x5 1x10"},
+        10,
+        [{"instance": "one", "reason": "signature"}],
+    ),
+    Case("BatonApiForeignNotices", "none came lately", {FOREIGN: "1x30"}, 30),
     Case("BatonApiRefuses", "too much", requests("429", 20), 25, [{}]),
     Case("BatonApiRefuses", "once in a while", requests("429", 2), 25),
     Case("BatonApiRefuses", "records that are wrong", requests("422", 80), 25),
