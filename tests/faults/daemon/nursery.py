@@ -120,7 +120,7 @@ class Nursery:
             if child.poll() is None:
                 child.kill()
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(START_WITHIN_S)
         self._listener.join(20)
         self._process.stdout.close()
 
