@@ -83,8 +83,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: they are missing or malformed.
         """
-        own = [(name.removeprefix(PREFIX), value or b"") for name, value in headers if name.startswith(PREFIX)]
-        found = {name: value.decode() for name, value in own}
+        last = {name: value or b"" for name, value in headers}  # a record's own of such a name may be anything
+        found = {name.removeprefix(PREFIX): last[name].decode() for name in _ADDED if name in last}
         try:
             document = {
                 "reason": found["reason"],

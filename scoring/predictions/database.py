@@ -30,6 +30,7 @@ def open_database(url: str) -> Database:
             f"the {NAME}'s URL is of {kind}; it can be on SQLite (sqlite:///…) or PostgreSQL (postgresql+psycopg://…)"
         )
     if database.engine.dialect.name == "postgresql":
+        event.listen(database.engine, "connect", _require_unicode, insert=True)
         event.listen(database.engine, "connect", _read_times_in_utc)
     return database
 
@@ -49,6 +50,16 @@ def open_current(url: str) -> Database:
         database.engine.dispose()
         raise
     return database
+
+
+def _require_unicode(connection: Any, _record: Any) -> None:
+    """In another encoding most texts have no place, and those of a record's headers would stop the sink."""
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in {None, "UTF8"}:
+        raise ConfigurationError(
+            f"the {NAME} is encoded in {encoding}, which has no place for every text; make one "
+            "with `create database … template template0 encoding 'UTF8'`"
+        )
 
 
 def _read_times_in_utc(connection: Any, _record: Any) -> None:

@@ -1,6 +1,7 @@
 """Deletes old rows, a bounded piece at a time: nobody who writes or reads waits long for it."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import msgspec
@@ -10,6 +11,8 @@ from scoring.database.connection import Database, database_now
 from scoring.predictions import tables
 
 PIECE_ROWS = 5_000
+# SQLite's lock has no queue: who waits for it looks again every tenth of a second, and has to find it free once.
+PAUSE_S = 0.15
 # By table, the time that says how old a row is. The latest prediction of a key stays, however old it is.
 _TIMES = {
     tables.predictions: tables.predictions.c.scored_at,
@@ -33,7 +36,7 @@ def old(database: Database, older_than: timedelta) -> list[Old]:
         return [Old(table.name, before, _count(connection, table, before)) for table in _TIMES]
 
 
-def delete(database: Database, found: Old) -> Iterator[int]:
+def delete(database: Database, found: Old, pause: Callable[[float], None] = time.sleep) -> Iterator[int]:
     """Delete them, each piece in a transaction of its own; yields how many rows each had."""
     (table,) = (table for table in _TIMES if table.name == found.table)
     key, time = table.primary_key.columns, _TIMES[table]
@@ -46,6 +49,8 @@ def delete(database: Database, found: Old) -> Iterator[int]:
             yield deleted
         if deleted < PIECE_ROWS:
             return
+        if database.engine.dialect.name == "sqlite":
+            pause(PAUSE_S)
 
 
 def _count(connection: sa.Connection, table: sa.Table, before: datetime) -> int:

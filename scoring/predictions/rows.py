@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from scoring.contract.acknowledgement import Position
-from scoring.contract.dead_letter import PREFIX, REFERENCE_HEADER, DeadLetter
+from scoring.contract.dead_letter import DeadLetter, is_by_reference
 from scoring.contract.decoding import decodable
 from scoring.contract.errors import ContractError, sentence
 from scoring.contract.notice import ModelName, Sequence
@@ -212,13 +212,12 @@ def _without_baton_s(headers: Headers, letter: DeadLetter) -> tuple[Headers, boo
     """The input's own headers, and whether it is kept by reference. Of each of Baton's names the last one goes: an
     input that was a dead letter before has them, too.
     """
-    added = {name for name, _ in letter.headers()} | {REFERENCE_HEADER}
+    by_reference = is_by_reference(headers)
+    added = {name for name, _ in letter.headers()}
     own: list[tuple[str, bytes | None]] = []
-    by_reference = False
-    for name, content in reversed(headers):
-        if name.startswith(PREFIX) and name in added:
+    for name, content in reversed(headers[:-1] if by_reference else headers):
+        if name in added:
             added.discard(name)
-            by_reference = by_reference or name == REFERENCE_HEADER
         else:
             own.append((name, content))
     return tuple(reversed(own)), by_reference

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from confluent_kafka import Consumer, KafkaError, Message
 
+from scoring.kafka import headers_of
 from scoring.service.ending import MustExit
 from scoring.sink.partitions import Place
 
@@ -78,7 +79,7 @@ class Intake:
         error = message.error()
         if error is None:
             taken.messages.append(message)
-            taken.size_bytes += len(message)
+            taken.size_bytes += size_bytes(message)
             return
         place = (message.topic() or "", message.partition() or 0)
         if error.code() == KafkaError._PARTITION_EOF:
@@ -92,3 +93,9 @@ class Intake:
             )
         else:
             log.info("kafka.error", error=error.str(), code=error.name())
+
+
+def size_bytes(message: Message) -> int:
+    """What a record holds: a dead letter without a value may have headers as large as another's value."""
+    headers = sum(len(name) + len(content or b"") for name, content in headers_of(message))
+    return len(message) + len(message.key() or b"") + headers

@@ -7,10 +7,12 @@ order here and there, and some inputs have two predictions, as under at-least-on
 import json
 import math
 import random
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from scoring.contract.manifest import Topics
@@ -19,6 +21,7 @@ PARTITIONS = 4
 KEYS = 200
 BATCH = 400
 RUBBISH = b"rubbish "
+PATIENCE_S = 240.0
 _DIGEST = "ab" * 32
 _NAMES = ("a", "Größe", "x\0y", '"', "base64:QQ==")
 
@@ -44,7 +47,7 @@ class PredictedStream:
             {
                 "bootstrap.servers": bootstrap,
                 "transactional.id": f"stream-{self.model}",
-                "transaction.timeout.ms": 10_000,
+                "transaction.timeout.ms": 60_000,
                 "retry.backoff.ms": 1,
                 "retry.backoff.max.ms": 1,
                 "queue.buffering.max.messages": 1_000_000,
@@ -79,10 +82,12 @@ class PredictedStream:
             counts[self._produce()] += 1
         if self._aborting and self._chooser.random() < 0.1:
             self._producer.flush(30)  # else there would be nothing in the topics to abort
-            self._producer.abort_transaction(30)
+            self._finished(self._producer.abort_transaction)
             self._inputs = before
             return
-        self._producer.commit_transaction(30)
+        if not self._finished(self._producer.commit_transaction):
+            self._inputs = before
+            return
         for topic, count in counts.items():
             self.committed[topic] += count
 
@@ -91,8 +96,24 @@ class PredictedStream:
         name = topic or self.topics.predictions
         self._producer.begin_transaction()
         self._producer.produce(name, value, None, partition)
-        self._producer.commit_transaction(30)
+        assert self._finished(self._producer.commit_transaction), "the record was not taken"
         self.committed[name] += 1
+
+    def _finished(self, call: Callable[[float], None]) -> bool:
+        """Commit or abort, as often as a busy broker needs it; False where a commit became an abort."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                call(30)
+            except KafkaException as error:
+                cause = error.args[0]
+                if cause.txn_requires_abort():
+                    self._finished(self._producer.abort_transaction)
+                    return False
+                if not cause.retriable() or time.monotonic() > deadline:
+                    raise
+            else:
+                return True
 
     def _produce(self) -> str:
         chooser = self._chooser

@@ -14,12 +14,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 PROJECT = Path(__file__).parents[3]
 PR_SET_PDEATHSIG = 1
 ORPHANED = -99
+# The nursery imports everything before its first worker, which takes long where others keep the machine busy.
+START_WITHIN_S = 180.0
 
 
 class Child:
@@ -44,9 +47,10 @@ class Child:
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended."""
-        assert self._started.wait(30), "the nursery did not start a worker"
-        if self._status is None:
-            os.kill(self.pid, number)
+        assert self._started.wait(START_WITHIN_S), "the nursery did not start a worker"
+        with suppress(ProcessLookupError):  # it ended, and the nursery is about to say so
+            if self._status is None:
+                os.kill(self.pid, number)
 
     def kill(self, timeout_s: float = 10.0) -> None:
         """SIGKILL, and wait."""
@@ -116,7 +120,7 @@ class Nursery:
             if child.poll() is None:
                 child.kill()
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.wait(START_WITHIN_S)
         self._listener.join(20)
         self._process.stdout.close()
 

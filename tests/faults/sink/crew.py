@@ -139,6 +139,7 @@ class Feed:
         self._records = records
         self._chooser = chooser
         self._stop = threading.Event()
+        self._abandoned = False
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -146,14 +147,19 @@ class Feed:
     def end(self) -> None:
         """Wait until it has fed enough."""
         self._stop.set()
-        self._thread.join(120)
+        self._thread.join(300)
         assert not self._thread.is_alive(), "the stream could not be fed"
         if self._error is not None:
             raise self._error
 
+    def abandon(self) -> None:
+        """Feed no more: the round has failed."""
+        self._abandoned = True
+        self._thread.join(60)
+
     def _run(self) -> None:
         try:
-            while self._fed() < self._records or not self._stop.is_set():
+            while not self._abandoned and (self._fed() < self._records or not self._stop.is_set()):
                 enough = self._fed() >= self._records
                 self._ground.stream.feed_once(20 if enough else self._chooser.choice((5, 50, 400, 2_000)))
                 if enough or not self._stop.is_set():

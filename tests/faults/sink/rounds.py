@@ -91,8 +91,10 @@ def _round(
             beside()
             for slot in slots:
                 slot.tend()
-    finally:
-        feed.end()
+    except BaseException:
+        feed.abandon()
+        raise
+    feed.end()
     stage.server.wait_until_ready()
     return _line(ground, slots, began_s)
 

@@ -108,6 +108,14 @@ def test_the_headers_of_a_dead_letters_input_are_told_from_what_was_added_last()
     assert not row.by_reference
 
 
+def test_headers_of_an_input_that_only_look_like_batons_are_its_own() -> None:
+    own = ((REFERENCE_HEADER, b"1"), ("baton-dead-letter-detail", b"\xff"), ("baton-dead-letter-at", None))
+    row = dead_letter_row(lettered(own=own))
+    assert not row.by_reference
+    assert row.headers is not None
+    assert [name for name, _ in msgspec.json.decode(row.headers)] == [name for name, _ in own]
+
+
 def test_a_dead_letter_by_reference_says_so() -> None:
     headers = (*letter().headers(), (REFERENCE_HEADER, b"1"))
     row = dead_letter_row(record(refer(INPUT, b"x"), LETTERS, key=None, headers=headers))

@@ -352,6 +352,17 @@ def test_batches_end_with_their_bytes_too(stage: Stage, monkeypatch: pytest.Monk
     assert 0 < len(stage.offsets) < 10
 
 
+@pytest.mark.parametrize("large", [{"key": b"k" * 600}, {"own": (("h", b"x" * 600), ("h" * 600, None))}])
+def test_keys_and_headers_are_bytes_of_a_batch_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, large: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("scoring.sink.intake.MAXIMUM_BYTES", 5_000)
+    monkeypatch.setattr("scoring.sink.intake.SLICE_RECORDS", 2)
+    stage.topics.add(*(lettered(n, value=None, **large) for n in range(20)))
+    stage.turn()
+    assert 0 < len(rows(stage.database, tables.dead_letters)) < 10
+
+
 def test_how_far_behind_a_partition_is_is_known_in_records_and_seconds(stage: Stage) -> None:
     stage.turn()
     assert [(p.topic, p.lag, p.lag_s) for p in stage.view.report.partitions] == [
