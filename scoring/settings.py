@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -144,15 +145,18 @@ class Settings(ApiSettings, BaseSettings):
             message = f"BATON_KAFKA_OPTIONS_FILE: {path} must hold one JSON object of texts, numbers and booleans"
             raise ConfigurationError(message) from None
 
-    def need_metrics_token(self) -> str | None:
+    def need_metrics_token(self, port: int) -> str | None:
         """The bearer token of the metrics; None where everybody on this machine may read them.
+
+        Args:
+            port: that they are served on; 0 serves none.
 
         Raises:
             ConfigurationError: the file cannot be used, or there is none although others could reach the address.
         """
         path = self.metrics_token_file
         if path is None:
-            if self.metrics_port and not ip_address(self.metrics_address).is_loopback:
+            if port and not ip_address(self.metrics_address).is_loopback:
                 where = f"BATON_METRICS_ADDRESS is {self.metrics_address}, which others can reach"
                 raise ConfigurationError(f"{where}; set BATON_METRICS_TOKEN_FILE, or serve on 127.0.0.1")
             return None
@@ -256,7 +260,7 @@ class Settings(ApiSettings, BaseSettings):
             self.need_keyring,
             self.need_registry_uri,
             self.need_cache_dir,
-            self.need_metrics_token,
+            partial(self.need_metrics_token, self.metrics_port),
             *also,
         )
 
@@ -266,8 +270,9 @@ class Settings(ApiSettings, BaseSettings):
         Raises:
             ConfigurationError: lists everything that is missing or wrong at once.
         """
+        metrics_token = partial(self.need_metrics_token, self.sink_metrics_port)
         models = () if self.sink_topics and not self.models else (self.need_models,)
-        _ask(*models, self.need_kafka, self.need_predictions_url, self.need_metrics_token, *also)
+        _ask(*models, self.need_kafka, self.need_predictions_url, metrics_token, *also)
 
     def check_api(self, *also: Callable[[], object]) -> None:
         """Ask for everything that the API needs, before it starts (see ``check_worker``)."""
@@ -278,7 +283,7 @@ class Settings(ApiSettings, BaseSettings):
             self.need_registry_uri,
             self.need_cache_dir,
             self.need_tokens_file,
-            self.need_metrics_token,
+            partial(self.need_metrics_token, self.api_metrics_port),
             *also,
         )
 

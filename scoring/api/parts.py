@@ -98,7 +98,7 @@ class Serving:
             ),
             score,
             tokens=TokenFile(settings.need_tokens_file()),
-            metrics_token=settings.need_metrics_token(),
+            metrics_token=settings.need_metrics_token(0),  # the API's own port asks everybody for a token
             service=self._service,
             settings=settings,
         )
@@ -153,7 +153,7 @@ class Serving:
             settings.api_metrics_port + settings.slot,
             scraper=partial(exposition, source),
             view=self._view,
-            token=settings.need_metrics_token(),
+            token=settings.need_metrics_token(settings.api_metrics_port),
         )
 
     def _view(self) -> View:

@@ -124,7 +124,7 @@ class Sink:
             settings.sink_metrics_port + settings.slot,
             scraper=partial(exposition, source),
             view=self._view,
-            token=settings.need_metrics_token(),
+            token=settings.need_metrics_token(settings.sink_metrics_port),
         )
 
 

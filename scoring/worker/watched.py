@@ -76,7 +76,7 @@ def endpoint_of(settings: Settings, watched: Watched, instance: str, restarts: i
         settings.metrics_port + settings.slot,
         scraper=partial(exposition, source),
         view=watched.view,
-        token=settings.need_metrics_token(),
+        token=settings.need_metrics_token(settings.metrics_port),
     )
 
 

@@ -138,23 +138,36 @@ def test_secret_options_come_from_a_file_and_others_win_over_it(
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1"])
 def test_on_loopback_metrics_need_no_token(address: str) -> None:
-    assert read_settings(metrics_address=address).need_metrics_token() is None
+    assert read_settings(metrics_address=address).need_metrics_token(9564) is None
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "::"])
 def test_beyond_loopback_metrics_need_a_token(address: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"set BATON_METRICS_TOKEN_FILE, or serve on 127\.0\.0\.1"):
-        read_settings(metrics_address=address).need_metrics_token()
-    assert read_settings(metrics_address=address, metrics_port=0).need_metrics_token() is None
+        read_settings(metrics_address=address).need_metrics_token(9564)
+    assert read_settings(metrics_address=address).need_metrics_token(0) is None
     path = tmp_path / "token"
     with pytest.raises(ConfigurationError, match="cannot read"):
-        read_settings(metrics_address=address, metrics_token_file=path).need_metrics_token()
+        read_settings(metrics_address=address, metrics_token_file=path).need_metrics_token(9564)
     path.write_text("short\n")
     with pytest.raises(ConfigurationError, match="at least 16 characters"):
-        read_settings(metrics_address=address, metrics_token_file=path).need_metrics_token()
+        read_settings(metrics_address=address, metrics_token_file=path).need_metrics_token(9564)
     path.write_text("a-token-of-many-characters\n")
-    found = read_settings(metrics_address=address, metrics_token_file=path).need_metrics_token()
+    found = read_settings(metrics_address=address, metrics_token_file=path).need_metrics_token(9564)
     assert found == "a-token-of-many-characters"
+
+
+@pytest.mark.parametrize(
+    ("check", "port"),
+    [("check_worker", "metrics_port"), ("check_sink", "sink_metrics_port"), ("check_api", "api_metrics_port")],
+)
+def test_each_process_is_asked_for_the_token_of_what_it_serves_itself(check: str, port: str) -> None:
+    ports = dict.fromkeys(("metrics_port", "sink_metrics_port", "api_metrics_port"), 0)
+    for served, asked in ((9_999, True), (0, False)):
+        settings = read_settings(metrics_address="0.0.0.0", **{**ports, port: served})
+        with pytest.raises(ConfigurationError) as caught:
+            getattr(settings, check)()
+        assert ("set BATON_METRICS_TOKEN_FILE" in str(caught.value)) is asked
 
 
 def test_an_address_for_metrics_must_be_one() -> None:
