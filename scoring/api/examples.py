@@ -75,6 +75,8 @@ _ENTRY = {
     "forced": False,
 }
 _EXPLANATION = {
+    "sound": True,
+    "headline": "small.input, partition 2, offset 1042: scored 0.8125 by small version 3",
     "model": "small",
     "place": _INPUT,
     "input": {

@@ -4,14 +4,13 @@ import sys
 from pathlib import Path
 
 import click
-import msgspec
 
 from scoring.console import EXIT_REFUSED, echo_json, echo_lines, json_option, open_ledger, topics_of, topics_option
 from scoring.contract.errors import ConfigurationError
 from scoring.explain.answering import Question
 from scoring.explain.asking import explained
 from scoring.explain.page import page
-from scoring.explain.telling import headline, lines
+from scoring.explain.telling import lines
 from scoring.settings import Settings, read_settings
 
 _SUFFIXES = (".input", ".predictions", ".dead-letters")
@@ -69,7 +68,7 @@ def command(
     if html is not None:
         _write(html, page(found))
     if as_json:
-        echo_json({"sound": found.sound, "headline": headline(found), **msgspec.structs.asdict(found)})
+        echo_json(found)
     else:
         echo_lines(lines(found))
     sys.exit(0 if found.sound else EXIT_REFUSED)

@@ -1,11 +1,9 @@
 """Ask for the explanation of one record: with the settings, over everything that it needs to look into."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
-
-import structlog
 
 from scoring.contract.errors import BatonError
 from scoring.contract.manifest import Topics
@@ -24,8 +22,6 @@ from scoring.promotion.naming import topics_of
 from scoring.registry.open import open_registry
 from scoring.settings import Settings
 
-log = structlog.get_logger(__name__)
-
 
 def explained(
     settings: Settings, question: Question, folder: Path | None = None, *, topics: Topics | None = None
@@ -42,7 +38,8 @@ def explained(
         Unavailable: the broker does not answer.
     """
     kafka, bundles = settings.need_kafka(), _bundles(settings, folder)
-    topics = _topics(question, topics or topics_of(settings, question.model, _say_unsure))
+    unsure: list[BatonError] = []
+    topics = _topics(question, topics or topics_of(settings, question.model, unsure.append), unsure)
     with ExitStack() as stack:
         acknowledged = cache(lambda: stack.enter_context(Acknowledged(kafka, settings.need_keyring())))
         records = Records(
@@ -58,19 +55,21 @@ def explained(
         return explain(found)
 
 
-def _topics(question: Question, topics: Topics) -> Topics:
-    """The model's topics; by their standard names where the place that was asked for is in none of them."""
+def _topics(question: Question, topics: Topics, unsure: Sequence[BatonError]) -> Topics:
+    """The model's topics; by their standard names where the place that was asked for is in none of them.
+
+    Args:
+        unsure: why the champion's could not be had.
+    """
     for known in (topics, Topics.of(question.model)):
         if question.topic in _names(known):
             return known
+    for error in unsure:
+        raise error
     raise NothingThere(
         f"{question.topic} is no topic of {question.model}; those are {', '.join(_names(topics))}; name an earlier "
         "version's by --topics"
     )
-
-
-def _say_unsure(error: BatonError) -> None:
-    log.warning("explanation.standard_topics", error=str(error))
 
 
 def _tables(settings: Settings, stack: ExitStack) -> Tables:

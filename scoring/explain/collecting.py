@@ -280,6 +280,10 @@ _NO_OUTCOME = {
     Standing.BEFORE: "it has no outcome any more: those of its partition that are kept begin behind it",
     Standing.BETWEEN: "it has no outcome, although records behind it have theirs: every record must have one",
     Standing.BEHIND: "it has no outcome yet: the newest one of its partition is of a record before it",
+    Standing.ALONE: (
+        "it has no outcome yet, or its topic no longer keeps it: there is none of its partition; `baton top` shows "
+        "whether a worker scores it"
+    ),
 }
 
 

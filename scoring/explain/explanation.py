@@ -222,6 +222,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to one record.
 
     Attributes:
+        sound: whether everything that was found agrees: an identical score, and nothing in the ledger against it.
+            Follows from the rest, as does the next.
+        headline: which record, and what became of it, in a line.
         place: the record's, in the input topic.
         input: None where the record is gone.
         prediction, letter: at most one of them; none where no outcome is to be found.
@@ -231,6 +234,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         missing: what could not be had, a sentence each.
     """
 
+    sound: bool = False
+    headline: str = ""
     model: str
     place: Position
     input: Input | None = None
@@ -247,9 +252,21 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     contributions: Contributions | None = None
     missing: tuple[str, ...] = ()
 
-    @property
-    def sound(self) -> bool:
-        """Whether everything that was found agrees: an identical score, and nothing in the ledger against it."""
+    def __post_init__(self) -> None:
+        """Who reads the JSON sees the answer first, and need not work it out."""
+        msgspec.structs.force_setattr(self, "sound", self._is_sound())
+        msgspec.structs.force_setattr(self, "headline", self._headline())
+
+    def _headline(self) -> str:
+        where = f"{self.place.topic}, partition {self.place.partition}, offset {self.place.offset}"
+        if self.prediction is not None:
+            return f"{where}: scored {self.prediction.score!r} by {self.model} version {self.prediction.version}"
+        if self.letter is not None:
+            told = self.letter.told
+            return f"{where}: a dead letter, {told.reason.value}, by {self.model} version {told.version}"
+        return f"{where}: no outcome"
+
+    def _is_sound(self) -> bool:
         fits = self.why is not None and not self.why.problems
         if self.prediction is None:
             return self.letter is not None and fits

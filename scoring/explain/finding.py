@@ -21,11 +21,15 @@ OriginOf = Callable[[Stored], Position | None]
 
 
 class Standing(StrEnum):
-    """Where a record stands that has no outcome in a topic: before its oldest, behind its newest, or between them."""
+    """Where a record without an outcome stands: before the oldest of its partition, behind the newest, or between them.
+
+    ALONE where its partition has no outcome at all.
+    """
 
     BEFORE = "before"
     BETWEEN = "between"
     BEHIND = "behind"
+    ALONE = "alone"
 
 
 class Outcomes:
@@ -106,10 +110,8 @@ class Outcomes:
             standing_in(self._predictions, place, origin_of_prediction),
             standing_in(self._letters, place, origin_of_letter),
         }
-        for standing in (Standing.BETWEEN, Standing.BEHIND):
-            if standing in found:
-                return standing
-        return Standing.BEFORE
+        order = (Standing.BETWEEN, Standing.BEHIND, Standing.BEFORE)
+        return next((standing for standing in order if standing in found), Standing.ALONE)
 
     def prediction_in(self, stored: Stored) -> tuple[Position, Prediction]:
         """The prediction in a record, and its place."""

@@ -7,7 +7,6 @@ from scoring.explain.explanation import Contributions, Explanation, Verdict
 from scoring.explain.telling import (
     entry_text,
     gate_text,
-    headline,
     input_lines,
     judged_text,
     lag_lines,
@@ -42,7 +41,7 @@ th { color: var(--soft); font-weight: 500; } td.number { font-variant-numeric: t
 def page(found: Explanation) -> str:
     """The page."""
     parts = [
-        f"<h1>{escape(headline(found))}</h1>",
+        f"<h1>{escape(found.headline)}</h1>",
         _list([*outcome_lines(found), *lag_lines(found.lag)]),
         *_rescored(found),
         *_letter(found),
@@ -55,7 +54,7 @@ def page(found: Explanation) -> str:
     ]
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(headline(found))}</title><style>{_STYLE}</style></head><body><main>
+<title>{escape(found.headline)}</title><style>{_STYLE}</style></head><body><main>
 {"".join(parts)}
 </main></body></html>
 """

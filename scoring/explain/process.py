@@ -15,6 +15,7 @@ from scoring.explain.answering import DONE, UNEXPLAINED, Because, Question, Unex
 from scoring.explain.asking import explained
 from scoring.explain.collecting import NoOutcome, NothingThere
 from scoring.explain.explanation import Explanation
+from scoring.log import configure_logging
 from scoring.settings import read_settings
 
 # Whoever scores comes first.
@@ -30,7 +31,9 @@ def main(asked: bytes) -> int:
 
 def _answer(question: Question) -> Explanation | Unexplained:
     try:
-        found = explained(read_settings(), question)
+        settings = read_settings()
+        configure_logging(settings.log_format)  # on standard error: what stands on standard output is the answer
+        found = explained(settings, question)
     except NothingThere as error:
         return _unexplained(Because.NOTHING_THERE, error)
     except NoOutcome as error:

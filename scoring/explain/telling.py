@@ -24,7 +24,7 @@ _BAR = 24
 
 def lines(found: Explanation) -> Iterator[str]:
     """The whole explanation, the answer first; a line that begins a part is not indented."""
-    yield headline(found)
+    yield found.headline
     yield from outcome_lines(found)
     yield from lag_lines(found.lag)
     if found.rescored is not None:
@@ -56,18 +56,6 @@ def lag_lines(lag: Lag | None) -> Iterator[str]:
     told = [f"{length_text(seconds)} {what}" for seconds, what in lengths if seconds is not None]
     if told:
         yield f"  lag: {', '.join(told)}"
-
-
-def headline(found: Explanation) -> str:
-    """Which record, and what became of it, in a line."""
-    place = found.place
-    where = f"{place.topic}, partition {place.partition}, offset {place.offset}"
-    if found.prediction is not None:
-        return f"{where}: scored {found.prediction.score!r} by {found.model} version {found.prediction.version}"
-    if found.letter is not None:
-        told = found.letter.told
-        return f"{where}: a dead letter, {told.reason.value}, by {found.model} version {told.version}"
-    return f"{where}: no outcome"
 
 
 def outcome_lines(found: Explanation) -> Iterator[str]:

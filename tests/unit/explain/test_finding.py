@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scoring.contract.acknowledgement import Position
-from scoring.explain.finding import Standing, find, standing_in
+from scoring.explain.finding import Outcomes, Standing, find, standing_in
 from scoring.reading import Reader, Stored
 
 TOPIC_ID = "now"
@@ -98,3 +98,8 @@ def test_a_record_without_an_outcome_stands_before_between_or_behind_those_that_
     topic = Topic([None, (TOPIC_ID, 10), None, (TOPIC_ID, 20), "somebody else's"])
     assert standing_in(reader(topic), place(offset), origin_of) is standing
     assert standing_in(reader(Topic([])), place(offset), origin_of) is None
+
+
+def test_where_there_is_no_outcome_a_record_stands_before_none() -> None:
+    nothing = reader(Topic([]))
+    assert Outcomes(nothing, nothing, TOPIC_ID).standing(place(5)) is Standing.ALONE
