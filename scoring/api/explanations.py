@@ -101,15 +101,21 @@ class Explanations:
         if process is None:
             return _unavailable("this process is stopping; ask another one")
         try:
-            output, _ = process.communicate(msgspec.json.encode(question), until_s - time.monotonic())
+            with process:  # closes also what a process that was killed did not read
+                output = self._asked_of(process, question, until_s)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
             return None
         finally:
             with self._lock:
                 self._running.discard(process)
         return read_answer(process.returncode, output)
+
+    def _asked_of(self, process: "subprocess.Popen[bytes]", question: Question, until_s: float) -> bytes:
+        try:
+            return process.communicate(msgspec.json.encode(question), until_s - time.monotonic())[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
     def _started(self) -> "subprocess.Popen[bytes] | None":
         with self._lock:
