@@ -24,6 +24,8 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
 _NAME = b'"records"'
 _decode = msgspec.json.Decoder(_Request).decode
 _OPENING = re.compile(rb'\s*\{\s*"records"\s*:\s*\[')
+_ANY_OPENING = re.compile(rb'\s*\{\s*"[^"]*"\s*:\s*\[')
+_BETWEEN = re.compile(rb"[\s,]*")
 _CLOSING = re.compile(rb"\]\s*\}\s*\Z")
 # Text, so that nothing in it counts; what opens and closes; what stands between records.
 _MARK = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
@@ -68,10 +70,34 @@ def _of_document(body: bytes) -> Sequence[bytes]:
         if apart is None:
             raise Problem(Kind.MALFORMED, f"{error}; send {_FORM}") from error
         return apart
-    named = body.count(_NAME)
-    if named > 1 and named > 1 + sum(record.count(_NAME) for record in records):  # the decoder keeps the last one
+    if _named_twice(body, records):
         raise Problem(Kind.MALFORMED, f"`records` is there twice; send {_FORM}")
     return records
+
+
+def _named_twice(body: bytes, records: Sequence[bytes]) -> bool:
+    """Whether there are other records than these, the last ones, which the decoder keeps."""
+    named = body.count(_NAME)
+    if named > 1 and named > 1 + sum(record.count(_NAME) for record in records):
+        return True
+    escapes = body.count(b"\\")
+    if not escapes or escapes == sum(record.count(b"\\") for record in records):
+        return False
+    return not _nothing_else(body, records)  # a key is written with an escape
+
+
+def _nothing_else(body: bytes, records: Sequence[bytes]) -> bool:
+    """Whether a document that was decoded is one key and these records."""
+    opening = _ANY_OPENING.match(body)
+    if opening is None:
+        return False
+    place = opening.end()
+    for record in records:
+        place = _BETWEEN.match(body, place).end()  # type: ignore[union-attr]  # it matches nothing too
+        if not body.startswith(record, place):
+            return False
+        place += len(record)
+    return _CLOSING.match(body, _BETWEEN.match(body, place).end()) is not None  # type: ignore[union-attr]
 
 
 def _of_lines(body: bytes, limit: int) -> Sequence[bytes]:

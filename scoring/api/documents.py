@@ -53,7 +53,12 @@ class Scores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class FailedRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Why a record has no score: the reason that its dead letter would name."""
+    """Why a record has no score: the reason that its dead letter would name.
+
+    Attributes:
+        field: the one to blame, or the lookup; of a key that nobody declared, or that is there twice, the key itself.
+            None where it is the whole record.
+    """
 
     index: Whole
     reason: Reason

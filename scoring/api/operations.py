@@ -112,7 +112,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/v1/models/{model}/versions",
         summary="The versions of a model, and what the ledger says of each",
         answers="VersionList",
-        problems=(*_OF_MODEL, Kind.UNAVAILABLE),
+        problems=(*_OF_MODEL, Kind.QUEUE_FULL, Kind.UNAVAILABLE),
     ),
     Operation(
         name="latest",

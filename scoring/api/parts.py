@@ -88,14 +88,10 @@ class Serving:
             Explanations(settings.api_explanations), settings.need_models(), settings.api_explain_deadline_ms
         )
         source = self._source(settings, name)
+        self._read = ReadRoutes(self._service, Versions(), partial(exposition, source))
         score = ScoreRoutes(self._service, settings)
         self.app: ASGIApp = guarded(
-            make_app(
-                score,
-                ReadRoutes(self._service, Versions(), partial(exposition, source)),
-                self._predictions,
-                self._explanations,
-            ),
+            make_app(score, self._read, self._predictions, self._explanations),
             score,
             tokens=TokenFile(settings.need_tokens_file()),
             metrics_token=settings.need_metrics_token(0),  # the API's own port asks everybody for a token
@@ -121,6 +117,7 @@ class Serving:
         self._topic_lookups.close()
         self._predictions.close()
         self._explanations.close()
+        self._read.close()
         if self._endpoint is not None:
             self._endpoint.stop()
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -37,6 +38,13 @@ class ReadRoutes:
         self._service = service
         self._versions = versions
         self._scraper = functools.cache(scraper)
+        # Nobody else's: whatever hangs elsewhere, what tells of it is told.
+        self._scraping = ThreadPoolExecutor(1, "metrics")
+
+    def close(self) -> None:
+        """Let go of processes and threads."""
+        self._versions.close()
+        self._scraping.shutdown(cancel_futures=True)
 
     # --- Baton's own form -----------------------------------------------------------------------------------------
 
@@ -55,8 +63,7 @@ class ReadRoutes:
     async def versions(self, model: str) -> Response:
         """The versions of a model."""
         await self.model(model)  # none of a model that is not served here
-        found = await asyncio.to_thread(self._versions.of, model)
-        return _json({"model": model, "versions": msgspec.Raw(found)})
+        return _json({"model": model, "versions": msgspec.Raw(await self._versions.of(model))})
 
     def _told(self, model: str, status: ModelStatus) -> dict[str, Any]:
         told: dict[str, Any] = {
@@ -106,7 +113,7 @@ class ReadRoutes:
     async def metrics(self, request: Request) -> Response:
         """The numbers of this process."""
         accept = asked_of(request).headers.get(b"accept", b"").decode("latin-1")
-        body, kind = await asyncio.to_thread(self._scraper(), accept)
+        body, kind = await asyncio.get_running_loop().run_in_executor(self._scraping, self._scraper(), accept)
         return Response(body, headers={"Content-Type": kind})
 
     async def openapi(self) -> Response:

@@ -12,7 +12,6 @@ from starlette.responses import Response
 from scoring.api.answers import Answer, Result
 from scoring.api.asking import asked_of, body_of, deadline_of, media_type_of
 from scoring.api.body import JSON, records_of
-from scoring.api.fields import field_of
 from scoring.api.gate import Asked
 from scoring.api.inference import answer, read_inference
 from scoring.api.metrics import READ
@@ -89,7 +88,7 @@ def _refuse(active: Active, results: Sequence[Result], at: str) -> NoReturn:
         {
             "index": index,
             "reason": result.reason.value,
-            "field": field_of(result.detail),
+            "field": result.field,
             "detail": result.detail,
         }
         for index, result in enumerate(results)

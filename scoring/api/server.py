@@ -5,6 +5,7 @@ import gc
 import logging
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
@@ -117,7 +118,8 @@ async def _serve(
         beating.cancel()
         watchdog.stop()
         log.info("api.stopping")
-        await asyncio.to_thread(serving.stop)
+        with ThreadPoolExecutor(1, "stop") as own:  # it never waits for a thread that something else holds
+            await asyncio.get_running_loop().run_in_executor(own, serving.stop)
 
 
 async def _beat(watchdog: Watchdog, serving: Serving) -> None:

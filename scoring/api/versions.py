@@ -1,15 +1,18 @@
 """The versions of a model and what the ledger says of each: what ``baton versions`` says, in a process of its own.
 
 The registry's client costs seconds and memory; it never enters the process that scores. What was told is told again
-for a while, so that reading costs no more than that.
+for a while, a failure too, and who asks about a model that is being asked about waits for the same answer: however many
+ask, ledger and registry are asked once, and one that hangs holds up nothing but these answers.
 """
 
+import asyncio
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -18,7 +21,19 @@ from scoring.contract.errors import sentence
 from scoring.worker.attended import attended
 
 KEPT_S = 10.0
-TIMEOUT_S = 60.0
+# A registry that is back is asked again soon; one that is away costs a process in so many seconds.
+FAILURE_KEPT_S = 5.0
+# A request waits so long at the most, and then the process that asks is ended.
+WITHIN_S = 20.0
+AT_A_TIME = 2
+# Requests that wait for an answer; one more is answered with 429.
+WAITING = 64
+
+
+class _Untold(msgspec.Struct, frozen=True):
+    """There is no answer, and why."""
+
+    why: str
 
 
 def versions_command(model: str) -> list[str]:
@@ -27,46 +42,131 @@ def versions_command(model: str) -> list[str]:
 
 
 class Versions:
-    """Asks for the versions of models, one model at a time; for any thread.
+    """Runs the processes that ask ledger and registry; the event loop alone asks it.
 
     Args:
         command: makes the command line that writes a model's versions as JSON.
+        within_s: how long an answer may take.
     """
 
     def __init__(
         self,
         command: Callable[[str], Sequence[str]] = versions_command,
         clock_s: Callable[[], float] = time.monotonic,
+        within_s: float = WITHIN_S,
     ) -> None:
         self._command = command
         self._clock_s = clock_s
+        self._within_s = within_s
+        self._threads = ThreadPoolExecutor(AT_A_TIME, "versions")
+        self._waiting = 0
+        self._under_way: dict[str, asyncio.Task[bytes | _Untold]] = {}
+        self._told: dict[str, tuple[float, bytes | _Untold]] = {}
         self._lock = threading.Lock()
-        self._told: dict[str, tuple[float, bytes]] = {}
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
 
-    def of(self, model: str) -> bytes:
+    async def of(self, model: str) -> bytes:
         """A JSON list of versions.
 
         Raises:
-            Problem: ledger or registry cannot be asked now.
+            Problem: ledger or registry cannot be asked now, or too many wait for an answer.
         """
-        with self._lock:
-            at_s, told = self._told.get(model, (-KEPT_S, b""))
-            if self._clock_s() - at_s >= KEPT_S:
-                told = self._ask(model)
-                self._told[model] = self._clock_s(), told
-            return told
+        told = self._kept(model)
+        if told is None:
+            told = await self._wait(model)
+        if isinstance(told, _Untold):
+            raise Problem(Kind.UNAVAILABLE, told.why)
+        return told
 
-    def _ask(self, model: str) -> bytes:
-        command = attended(list(self._command(model)), os.getpid())
+    def close(self) -> None:
+        """End the processes and their threads."""
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                process.kill()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _kept(self, model: str) -> bytes | _Untold | None:
+        """What was told of it lately."""
+        at_s, told = self._told.get(model, (0.0, None))
+        kept_s = FAILURE_KEPT_S if isinstance(told, _Untold) else KEPT_S
+        return told if self._clock_s() - at_s < kept_s else None
+
+    async def _wait(self, model: str) -> bytes | _Untold:
+        if self._waiting >= WAITING:
+            told = f"{self._waiting} requests wait for ledger and registry, and no more may; ask again"
+            raise Problem(Kind.QUEUE_FULL, told, limit="versions")
+        self._waiting += 1
         try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
+            async with asyncio.timeout(self._within_s):  # also of a process that does not end when it is told to
+                return await asyncio.shield(self._question(model))
+        except TimeoutError:
+            return _late(model, self._within_s)
+        finally:
+            self._waiting -= 1
+
+    def _question(self, model: str) -> "asyncio.Task[bytes | _Untold]":
+        """The one that is under way about a model."""
+        if model not in self._under_way:
+            self._under_way[model] = asyncio.create_task(self._ask(model))
+        return self._under_way[model]
+
+    async def _ask(self, model: str) -> bytes | _Untold:
+        until_s = time.monotonic() + self._within_s
+        try:
+            told = await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, model, until_s)
+            self._told[model] = self._clock_s(), told
+            return told
+        finally:
+            del self._under_way[model]
+
+    def _answer(self, model: str, until_s: float) -> bytes | _Untold:
+        if time.monotonic() >= until_s:  # those before it took all of its time
+            return _late(model, self._within_s)
+        try:
+            process = self._started(model)
+        except OSError as error:
+            return _Untold(f"no process can be started now: {error.strerror}; the log of the system says more")
+        if process is None:
+            return _Untold("this process is stopping; ask another one")
+        try:
+            output, said = process.communicate(timeout=until_s - time.monotonic())
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return _late(model, self._within_s)
+        finally:
+            with self._lock:
+                self._running.discard(process)
+        return _read(model, process.returncode, output, said)
+
+    def _started(self, model: str) -> "subprocess.Popen[bytes] | None":
+        with self._lock:
+            if self._closed:
+                return None
+            command = attended(list(self._command(model)), os.getpid())
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise Problem(
-                Kind.UNAVAILABLE, f"ledger and registry cannot be asked now: {type(error).__name__}"
-            ) from error
-        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2].removeprefix("baton: ")
-        if done.returncode != 0:
-            raise Problem(Kind.UNAVAILABLE, sentence(said or f"it ended with status {done.returncode}"))
-        return bytes(msgspec.json.format(done.stdout, indent=0))
+            self._running.add(process)
+            return process
+
+
+def _read(model: str, status: int, output: bytes, said: bytes) -> bytes | _Untold:
+    """What a finished process says."""
+    if status != 0:
+        why = said.decode("utf-8", "replace").strip().rpartition("\n")[2].removeprefix("baton: ")
+        return _Untold(sentence(why or f"it ended with status {status}; `baton versions {model}` tells more"))
+    try:
+        return bytes(msgspec.json.format(output, indent=0))
+    except msgspec.DecodeError:
+        return _Untold(f"what was said of the versions is no JSON; `baton versions {model}` tells more")
+
+
+def _late(model: str, within_s: float) -> _Untold:
+    return _Untold(
+        f"ledger and registry did not answer within {within_s:g} s; "
+        f"see whether BATON_LEDGER_URL and BATON_REGISTRY_URI can be reached (`baton versions {model}` asks them too), "
+        "and ask again"
+    )

@@ -50,9 +50,9 @@ def _faults(scorer: Scorer, fields: Columns, places: list[int]) -> dict[int, Fau
             messages.append(encode_message(scorer.schema.fields, {name: fields[name][place] for name in fields}))
             written.append(place)
         except (OverflowError, ValueError) as error:  # a time beyond the calendar, half of a surrogate pair
-            faults[place] = Reason.WRONG_TYPE, f"it cannot be written as JSON: {type(error).__name__}"
+            faults[place] = Reason.WRONG_TYPE, f"it cannot be written as JSON: {type(error).__name__}", None
     for failure in scorer.decode(messages).failures:
-        faults[written[failure.index]] = failure.reason, failure.detail
+        faults[written[failure.index]] = failure.reason, failure.detail, failure.field
     return faults
 
 

@@ -158,7 +158,9 @@ def _only(decoded: Decoded, inside: Sequence[int]) -> Decoded:
     place_of = {place: number for number, place in enumerate(inside)}
     keep = [row for row, place in enumerate(decoded.rows) if place in place_of]
     failures = [
-        Failure(place_of[each.index], each.reason, each.detail) for each in decoded.failures if each.index in place_of
+        Failure(place_of[each.index], each.reason, each.detail, each.field)
+        for each in decoded.failures
+        if each.index in place_of
     ]
     columns = {name: _taken(column, keep) for name, column in decoded.columns.items()}
     return Decoded(columns, [place_of[decoded.rows[row]] for row in keep], failures)

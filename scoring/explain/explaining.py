@@ -150,12 +150,13 @@ def _lacking(evidence: Evidence) -> Iterator[str]:
 
 def _with_letter(found: Explanation, evidence: Evidence, letter: DeadLetter) -> Explanation:
     record, scorer = evidence.record, evidence.scorer
+    then = None if evidence.then is None or record is None else evidence.then.judge(record)
     shown = LetterShown(
         told=letter,
         place=evidence.letter_place,
-        field=field_to_blame(letter.detail),
+        field=field_to_blame(letter, then),
         remedy=remedy(letter),
-        then=None if evidence.then is None or record is None else evidence.then.judge(record),
+        then=then,
         today=None if evidence.today is None or record is None else evidence.today.judge(record),
     )
     digest = None if scorer is None else scorer.bundle.digest

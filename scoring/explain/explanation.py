@@ -107,7 +107,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter's record, judged again by one version.
 
     Attributes:
-        scored: it would be scored; otherwise ``reason`` and ``detail`` say why not.
+        scored: it would be scored; otherwise ``reason`` and ``detail`` say why not, and ``field`` where.
         unasked: lookups that were not asked, with the reason; without them the judgement is not complete.
     """
 
@@ -119,6 +119,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     label: str | None = None
     reason: str | None = None
     detail: str | None = None
+    field: str | None = None
     unasked: tuple[str, ...] = ()
 
 

@@ -1,6 +1,5 @@
 """Judges the record of a dead letter again, as a worker does: decode, screen, look up, score."""
 
-import re
 from typing import cast
 
 import msgspec
@@ -12,11 +11,11 @@ from scoring.contract.features import FrozenLookup
 from scoring.explain.explanation import Judged
 from scoring.kafka import RecordHeaders
 from scoring.lookups.port import LookupSource
+from scoring.scorer.blame import field_of
 from scoring.scorer.decode import Decoded, Failure
 from scoring.scorer.scorer import Scorer, described, finite, lookup_columns
 from scoring.worker.screening import answered, timely, too_large
 
-_FIELD = re.compile(r"`\$\.([^`\[]+)|missing required field `([^`]+)`|lookup '([^']+)'")
 _REMEDIES = {
     Reason.NULL_VALUE: "the sender has to give the record a value: null is no record",
     Reason.MALFORMED_JSON: "the sender has to write JSON in UTF-8",
@@ -100,6 +99,7 @@ class Judge:
             scored=False,
             reason=failure.reason.value,
             detail=failure.detail,
+            field=failure.field,
             unasked=unasked,
         )
 
@@ -130,10 +130,15 @@ def _screened(decoded: Decoded, record: Raw, scorer: Scorer) -> Decoded:
     return timely(decoded, [moment], scorer.schema)
 
 
-def field_to_blame(detail: str) -> str | None:
-    """The field or lookup that a dead letter's detail names."""
-    found = _FIELD.search(detail)
-    return None if found is None else next(name for name in found.groups() if name is not None)
+def field_to_blame(letter: DeadLetter, then: Judged | None) -> str | None:
+    """The field or lookup that a dead letter's sentence names, or else the same failure judged again.
+
+    Args:
+        then: judged again by the version that refused it.
+    """
+    named = field_of(letter.detail)
+    again = None if then is None or then.reason != letter.reason else then.field
+    return again if named is None else named
 
 
 def remedy(letter: DeadLetter) -> str:

@@ -14,6 +14,7 @@ from scoring.contract.dead_letter import Reason
 from scoring.contract.encoder import Column
 from scoring.contract.features import Field, FieldType
 from scoring.contract.records import Answer, RecordRules
+from scoring.scorer.blame import field_of
 from scoring.scorer.library import load
 from scoring.scorer.scan import Scanned, Scanner
 from scoring.scorer.shape import Counts, Fault, Shapes
@@ -37,12 +38,15 @@ class Failure(msgspec.Struct, frozen=True):
 
     Attributes:
         index: its place in the batch.
-        detail: a sentence for people that names the field, never the content.
+        detail: a sentence for people, never the content.
+        field: the one to blame, or the lookup; of a key that nobody declared, or that is there twice, the key itself.
+            None where it is the whole record.
     """
 
     index: int
     reason: Reason
     detail: str
+    field: str | None = None
 
 
 class Decoded(msgspec.Struct, frozen=True):
@@ -162,7 +166,8 @@ class Decoder:
             return Failure(place, Reason.TOO_LARGE, f"its value has more than {limit} bytes")
         if isinstance(error, RecursionError) and self._rules.maximum_depth is not None:
             return Failure(place, Reason.TOO_DEEP, f"it is nested more than {self._rules.maximum_depth} times")
-        return Failure(place, _reason(error), str(error))
+        detail = str(error)
+        return Failure(place, _reason(error), detail, field_of(detail))
 
     def _columns(self, records: Sequence[Any]) -> tuple[dict[str, Column], Counts | None]:
         """The columns, and how many declared fields each record lacks; None where none does, or nobody asks."""
@@ -188,7 +193,8 @@ class Decoder:
         faults: dict[int, Fault] = {}
         for name in self._times:
             for place in _beyond(columns[name]):
-                faults.setdefault(place, (Reason.WRONG_TYPE, f"Time beyond the years 1 to 9999 in UTC - at `$.{name}`"))
+                told = f"Time beyond the years 1 to 9999 in UTC - at `$.{name}`"
+                faults.setdefault(place, (Reason.WRONG_TYPE, told, name))
         whole = b"".join(values)
         for place, fault in self._shapes.faults(values, whole, absent).items():
             faults.setdefault(place, fault)
@@ -202,18 +208,23 @@ class Decoder:
         limit = self._rules.maximum_text_characters
         if limit is not None and len(whole) > limit and max(map(len, values)) > limit:
             fault = Reason.TOO_LARGE, f"a string has more than {limit} characters"
-            self._find(columns, lambda text: len(text) > limit, fault, faults)
+            self._find(columns, lambda text: len(text) > limit, *fault, faults)
         escapes = self._rules.null_characters == Answer.DEAD_LETTER and b"\\" in whole
         if escapes and b"\\u0000" in whole:
-            self._find(columns, lambda text: "\0" in text, (Reason.NULL_CHARACTER, "a string holds U+0000"), faults)
+            self._find(columns, lambda text: "\0" in text, Reason.NULL_CHARACTER, "a string holds U+0000", faults)
 
     def _find(
-        self, columns: dict[str, Column], wrong: Callable[[str], bool], fault: Fault, faults: dict[int, Fault]
+        self,
+        columns: dict[str, Column],
+        wrong: Callable[[str], bool],
+        reason: Reason,
+        detail: str,
+        faults: dict[int, Fault],
     ) -> None:
         for name in self._texts:
             for place, text in enumerate(columns[name]):
                 if isinstance(text, str) and wrong(text):
-                    faults.setdefault(place, fault)
+                    faults.setdefault(place, (reason, detail, name))
 
 
 def _merged(scanned: Scanned, rest: Decoded, records: int) -> Decoded:
@@ -225,7 +236,7 @@ def _merged(scanned: Scanned, rest: Decoded, records: int) -> Decoded:
         else:
             for place, value in zip(places, rest.columns[name], strict=True):
                 column[place] = value  # type: ignore[index]  # a list, made for this
-    failures = [Failure(scanned.others[each.index], each.reason, each.detail) for each in rest.failures]
+    failures = [Failure(scanned.others[each.index], each.reason, each.detail, each.field) for each in rest.failures]
     if not failures:
         return Decoded(scanned.columns, list(range(records)), [])
     bad = {failure.index for failure in failures}

@@ -11,7 +11,7 @@ when the counts are equal every key is a declared field, and none is there twice
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -20,14 +20,14 @@ import numpy.typing as npt
 
 from scoring.contract.dead_letter import Reason
 from scoring.contract.records import Answer, RecordRules
+from scoring.scorer.blame import shown_name
 
 Counts = npt.NDArray[np.int64]
-Fault = tuple[Reason, str]
+# The reason, the sentence, and the field that it is about: None where it is the whole record.
+Fault = tuple[Reason, str, str | None]
 _Marks = npt.NDArray[np.bool_]
 
-TWICE = Reason.REPEATED_KEY, "a key is there twice"
-UNKNOWN = Reason.UNKNOWN_FIELD, "there is a field that is not declared"
-NO_TEXT = Reason.MALFORMED_JSON, "it is not UTF-8"
+NO_TEXT = Reason.MALFORMED_JSON, "it is not UTF-8", None
 _QUOTE, _COLON, _SPACE, _BRACE, _CLOSING_BRACE = b'": {}'
 _LOWER = 0x20  # the bit in which "[" and "{" differ, and "]" and "}"
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -74,7 +74,7 @@ class Shapes:
     def _too_deep(self, values: Sequence[bytes], whole: bytes, limit: int) -> dict[int, Fault]:
         if whole.count(b"{") + whole.count(b"[") <= len(values) + limit - 1:  # each has one
             return {}
-        fault = Reason.TOO_DEEP, f"it is nested more than {limit} times"
+        fault = Reason.TOO_DEEP, f"it is nested more than {limit} times", None
         opening = (np.frombuffer(whole, np.uint8) | _LOWER) == _BRACE
         suspects = np.flatnonzero(_each(opening, values) > limit).tolist()
         return {place: fault for place in suspects if depth_of(values[place]) > limit}
@@ -98,22 +98,40 @@ class Shapes:
         try:
             record = _any(value)
             counted = not self._repeated or keys == len(record) or keys == _keys(record)
-            if not counted and repeats_a_key(value):
-                return TWICE
+            if not counted and (twice := repeated_key(value)) is not None:
+                return _repeated(twice)
         except (msgspec.MsgspecError, ValueError, RecursionError):  # ignored content that nobody else can read either
             return self._odd_slowly(value)
-        return UNKNOWN if self._unknown and not self._declared.issuperset(record) else None
+        return _unknown(self._undeclared(record)) if self._unknown and not self._declared.issuperset(record) else None
 
     def _odd_slowly(self, value: bytes) -> Fault | None:
         try:
-            twice = self._repeated and repeats_a_key(value)
+            twice = repeated_key(value) if self._repeated else None
         except RecursionError:
-            return Reason.TOO_DEEP, "it is nested too deeply to be read"
+            return Reason.TOO_DEEP, "it is nested too deeply to be read", None
         except ValueError:
-            return Reason.MALFORMED_JSON, "what is ignored in it is not JSON"
-        if twice:
-            return TWICE
-        return UNKNOWN if self._unknown else None  # every declared field could be read
+            return Reason.MALFORMED_JSON, "what is ignored in it is not JSON", None
+        if twice is not None:
+            return _repeated(twice)
+        return self._unknown_slowly(value) if self._unknown else None  # every declared field could be read
+
+    def _unknown_slowly(self, value: bytes) -> Fault:
+        try:
+            return _unknown(self._undeclared(_read(value, dict)))
+        except (ValueError, RecursionError):  # keys that nobody can read
+            return _unknown(None)
+
+    def _undeclared(self, record: Iterable[str]) -> str | None:
+        """The first key that is none of the declared fields."""
+        return next((key for key in record if key not in self._declared), None)
+
+
+def _repeated(key: str) -> Fault:
+    return Reason.REPEATED_KEY, "a key is there twice", shown_name(key)
+
+
+def _unknown(key: str | None) -> Fault:
+    return Reason.UNKNOWN_FIELD, "there is a field that is not declared", None if key is None else shown_name(key)
 
 
 def _count_key_ends(whole: bytes) -> int:
@@ -156,25 +174,36 @@ def _keys(document: Any) -> int:
 class _RepeatedKey(Exception):
     """An object has a key twice."""
 
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
 
-def repeats_a_key(value: bytes) -> bool:
-    """Whether an object in a JSON document has a key twice, at any depth; escapes are resolved.
+
+def repeated_key(value: bytes) -> str | None:
+    """A key that an object in a JSON document has twice, at any depth, escapes resolved; None where there is none.
 
     Raises:
         ValueError: it is no JSON.
         RecursionError: it is nested too deeply.
     """
     try:
-        json.loads(value, object_pairs_hook=_unique, parse_int=len, parse_float=len, strict=False)
-    except _RepeatedKey:
-        return True
-    return False
+        _read(value, _unique)
+    except _RepeatedKey as found:
+        return found.key
+    return None
+
+
+def _read(value: bytes, of_pairs: Callable[[list[tuple[str, object]]], dict[str, object]]) -> Any:
+    """What stands in a document, as tolerantly as can be; numbers may be of any size."""
+    return json.loads(value, object_pairs_hook=of_pairs, parse_int=len, parse_float=len, strict=False)
 
 
 def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise _RepeatedKey
+        seen: set[str] = set()
+        # ``add`` returns None: the first key that was seen before is found in one pass, however many there are.
+        raise _RepeatedKey(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
     return found
 
 

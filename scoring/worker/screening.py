@@ -47,7 +47,7 @@ def timely(decoded: Decoded, moments: Sequence[float], schema: FeatureSchema) ->
     """
     if schema.records.ahead_s is None and schema.records.behind_s is None:
         return decoded
-    fault = Reason.CLOCK_OFF, "its event time is too far from the record's timestamp"
+    fault = Reason.CLOCK_OFF, "its event time is too far from the record's timestamp", schema.event_time
     off = _clocks_off(decoded.columns[schema.event_time], moments, schema.records)
     return decoded.without(dict.fromkeys(off, fault))
 
@@ -69,12 +69,12 @@ def _too_large(message: Message, rules: RecordRules) -> Fault | None:
 def too_large(key: bytes | None, headers: RecordHeaders, rules: RecordRules) -> Fault | None:
     """What is wrong with the size of a record's key and headers; None where nothing is."""
     if rules.maximum_key_bytes is not None and len(key or b"") > rules.maximum_key_bytes:
-        return Reason.TOO_LARGE, f"its key has more than {rules.maximum_key_bytes} bytes"
+        return Reason.TOO_LARGE, f"its key has more than {rules.maximum_key_bytes} bytes", None
     if rules.maximum_headers is not None and len(headers) > rules.maximum_headers:
-        return Reason.TOO_LARGE, f"it has more than {rules.maximum_headers} headers"
+        return Reason.TOO_LARGE, f"it has more than {rules.maximum_headers} headers", None
     size_bytes = sum(len(name.encode()) + len(value or b"") for name, value in headers)
     if rules.maximum_header_bytes is not None and size_bytes > rules.maximum_header_bytes:
-        return Reason.TOO_LARGE, f"its headers have more than {rules.maximum_header_bytes} bytes"
+        return Reason.TOO_LARGE, f"its headers have more than {rules.maximum_header_bytes} bytes", None
     return None
 
 
@@ -102,9 +102,9 @@ def _unanswered(lookup: Lookup, looked_up: Columns) -> dict[int, Fault]:
     found = np.asarray(column, dtype=np.float64)
     faults: dict[int, Fault] = {}
     if lookup.on_miss == OnMiss.DEAD_LETTER:
-        fault = Reason.LOOKUP_MISS, f"lookup {lookup.name!r} has no row for it"
+        fault = Reason.LOOKUP_MISS, f"lookup {lookup.name!r} has no row for it", lookup.name
         faults.update(dict.fromkeys(np.flatnonzero(found == 0.0).tolist(), fault))
     if lookup.on_outage == OnOutage.DEAD_LETTER:
-        fault = Reason.LOOKUP_OUTAGE, f"lookup {lookup.name!r} could not be asked"
+        fault = Reason.LOOKUP_OUTAGE, f"lookup {lookup.name!r} could not be asked", lookup.name
         faults.update(dict.fromkeys(np.flatnonzero(np.isnan(found)).tolist(), fault))
     return faults

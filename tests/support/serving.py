@@ -117,6 +117,7 @@ class Served:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self.url = f"http://127.0.0.1:{self._bound.getsockname()[1]}"
         self.scoring: Scoring
+        self.read: ReadRoutes
         self.service: Service
         self._server: uvicorn.Server
 
@@ -130,6 +131,7 @@ class Served:
         self._thread.join(20)
         self.scoring.stop()
         self.explanations.close()
+        self.read.close()
         self._bound.close()
 
     def stop(self) -> None:
@@ -187,12 +189,12 @@ class Served:
             process="test/api-0",
             instance="i",
         )
-        read = ReadRoutes(self.service, self.versions, partial(exposition, source))
+        self.read = ReadRoutes(self.service, self.versions, partial(exposition, source))
         predictions = PredictionRoutes(lambda: Predictions.open(settings.need_predictions_url()))
         score = ScoreRoutes(self.service, settings)
         explain = ExplainRoutes(self.explanations, settings.need_models(), settings.api_explain_deadline_ms)
         app = guarded(
-            make_app(score, read, predictions, explain),
+            make_app(score, self.read, predictions, explain),
             score,
             tokens=TokenFile(self.folder / "tokens.json"),
             metrics_token=METRICS_TOKEN,

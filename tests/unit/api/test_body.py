@@ -84,6 +84,34 @@ def test_a_body_of_another_form_is_malformed(body: bytes) -> None:
     assert '{"records": [{…}, …]}' in found.detail
 
 
+ESCAPED = b'"\\u0072ecords"'
+ESCAPES = b'{"x":"\\u0072"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"records":[{"x":1}],"records":[{"x":2}]}',
+        b'{"records":[{"x":1}],%b:[{"x":2}]}' % ESCAPED,
+        b'{%b:[{"x":1}],"records":[{"x":2}]}' % ESCAPED,
+        b'{%b:[{"x":1}],%b:[{"x":1}]}' % (ESCAPED, ESCAPED),
+        b'{%b:[{"x":1}, {"x":2}],%b:[{"x":1}]}' % (ESCAPED, ESCAPED),
+        b'{%b:[],%b:[{"x":1}]}' % (ESCAPED, ESCAPED),
+        b'{"records":[%b],%b:[%b]}' % (ESCAPES, ESCAPED, ESCAPES),
+        b'{"records":[{"x":NaN}],%b:[{"x":2}]}' % ESCAPED,
+        b'{"records":[{"x":1}],%b:[{"x":NaN}]}' % ESCAPED,
+    ],
+)
+def test_records_that_are_there_twice_are_malformed_however_the_key_is_written(body: bytes) -> None:
+    assert problem(body).kind is Kind.MALFORMED
+
+
+@pytest.mark.parametrize("key", [b'"records"', ESCAPED])
+@pytest.mark.parametrize("record", [b'{"x":1}', ESCAPES, b'{"records":[]}', b"{%b:1}" % ESCAPED, b'"\\\\"'])
+def test_records_that_are_there_once_are_taken_however_the_key_is_written(key: bytes, record: bytes) -> None:
+    assert of(b" { %b : [ %b , %b\n,%b ] } " % (key, record, record, record)) == [record] * 3
+
+
 def test_in_a_large_body_records_are_not_looked_for_one_by_one() -> None:
     body = b'{"records":[{"x": NaN},{"x":"' + b"x" * APART_MAXIMUM_BYTES + b'"}]}'
     assert problem(body).kind is Kind.MALFORMED

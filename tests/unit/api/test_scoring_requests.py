@@ -7,14 +7,17 @@ from typing import Any
 
 import httpx
 import msgspec
+import numpy as np
 import pytest
 
 from scoring.api.documents import ProblemDocument, Scores, Unscorable
 from scoring.contract.dead_letter import Reason
 from scoring.contract.encoder import Column, Columns, Floats
 from scoring.contract.errors import Unavailable
+from scoring.contract.features import FeatureSchema, LookupField, TableLookup
+from scoring.contract.lookup import OnMiss
 from scoring.contract.prediction import Prediction
-from scoring.contract.records import RecordRules
+from scoring.contract.records import ORDINARY, Answer, RecordRules
 from scoring.scorer.bundle import open_bundle
 from tests.support.bundles import make_bundle, score_of, small_record, small_schema
 from tests.support.classes import CLASSES, bundle_of_classes, probabilities
@@ -93,7 +96,53 @@ def test_event_times_are_held_against_the_moment_of_the_request(tmp_path: Path) 
     with Served(tmp_path) as served, served.client() as client:
         served.promote(1, open_bundle(tmp_path / "bundle", None))
         failures = problem(client.post(PATH, json=records(0)), 422, "unscorable")["failures"]
-    assert [failure["reason"] for failure in failures] == [Reason.CLOCK_OFF]
+    assert [(failure["reason"], failure["field"]) for failure in failures] == [(Reason.CLOCK_OFF, "at")]
+
+
+def test_a_record_that_breaks_a_rule_is_told_with_the_field_that_does(tmp_path: Path) -> None:
+    rules = msgspec.structs.replace(ORDINARY, unknown_fields=Answer.DEAD_LETTER, maximum_text_characters=100)
+    make_bundle(tmp_path / "bundle", 1, schema=msgspec.structs.replace(small_schema(), records=rules))
+    good = msgspec.json.encode(small_record(0) | {"color": "red"})
+    bad = [
+        good.replace(b"{", b'{"more":1,'),
+        good.replace(b"{", b'{"x":1,'),
+        good.replace(b"red", b"\\u0000"),
+        good.replace(b"red", b"r" * 101),
+    ]
+    with Served(tmp_path) as served, served.client() as client:
+        served.promote(1, open_bundle(tmp_path / "bundle", None))
+        body = b'{"records":[%b]}' % b",".join(bad)
+        answer = client.post(PATH, content=body, headers={"Content-Type": "application/json"})
+        failures = problem(answer, 422, "unscorable")["failures"]
+    assert [(failure["reason"], failure["field"]) for failure in failures] == [
+        ("unknown-field", "more"),
+        ("repeated-key", "x"),
+        ("null-character", "color"),
+        ("too-large", "color"),
+    ]
+
+
+def test_a_lookup_that_misses_is_told_by_its_name(tmp_path: Path) -> None:
+    class Missing:
+        """A source that has no row."""
+
+        def resolve(self, schema: FeatureSchema, columns: Columns, rows: int) -> dict[str, Column]:  # noqa: ARG002
+            return {"weather.wind": np.full(rows, np.nan), "weather.": np.zeros(rows)}
+
+    strict = TableLookup(
+        name="weather",
+        connection="warehouse",
+        table="weather",
+        match=(("station", "color"),),
+        valid_at="observed_at",
+        fields=(LookupField(name="wind"),),
+        on_miss=OnMiss.DEAD_LETTER,
+    )
+    make_bundle(tmp_path / "bundle", 1, schema=small_schema((strict,)))
+    with Served(tmp_path, lookups=Missing()) as served, served.client() as client:
+        served.promote(1, open_bundle(tmp_path / "bundle", None))
+        failures = problem(client.post(PATH, json=records(0)), 422, "unscorable")["failures"]
+    assert [(failure["reason"], failure["field"]) for failure in failures] == [("lookup-miss", "weather")]
 
 
 def test_a_model_of_several_classes_tells_the_label_and_every_probability(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from scoring.contract.errors import Unavailable
 from scoring.contract.features import FeatureSchema, FrozenLookup, LookupField, TableLookup
 from scoring.contract.frozen import encode_table, file_of
 from scoring.contract.lookup import OnMiss
-from scoring.contract.records import RecordRules
+from scoring.contract.records import ORDINARY, Answer, RecordRules
 from scoring.contract.replay import Replayed
 from scoring.explain.explaining import Evidence, explain
 from scoring.explain.explanation import Explanation, Verdict
@@ -274,6 +274,29 @@ def test_a_dead_letter_says_which_field_is_to_blame_and_what_would_have_to_chang
     assert found.letter.then.detail == found.letter.told.detail
     assert found.letter.remedy
     assert found.sound
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "field"),
+    [
+        (record(1, more=1), "unknown-field", "more"),
+        (record(1).replace(b"{", b'{"x":1,', 1), "repeated-key", "x"),
+        (record(1, color="\0"), "null-character", "color"),
+        (record(1, color="r" * 101), "too-large", "color"),
+    ],
+)
+def test_where_the_sentence_names_no_field_the_record_judged_again_does(
+    tmp_path: Path, value: bytes, reason: str, field: str
+) -> None:
+    rules = msgspec.structs.replace(ORDINARY, unknown_fields=Answer.DEAD_LETTER, maximum_text_characters=100)
+    make_bundle(tmp_path / "ruled", 1, schema=msgspec.structs.replace(small_schema(), records=rules))
+    given = evidence(Scorer(open_bundle(tmp_path / "ruled")), value)
+    found = explain(given).letter
+    assert found is not None
+    assert (found.told.reason.value, found.field) == (reason, field)
+    gone = changed(given, then=None).letter
+    assert gone is not None
+    assert gone.field is None
 
 
 def test_what_stands_around_the_value_is_judged_as_a_worker_does(tmp_path: Path) -> None:

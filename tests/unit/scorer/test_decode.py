@@ -216,3 +216,21 @@ OFFSETS = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(
 def test_times_are_seconds_since_1970_in_utc(moment: datetime) -> None:
     found = float(np.asarray(only(record(at=msgspec.json.encode(moment))).columns["at"])[0])
     assert abs(found - (moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        (record(x=b'"1"'), "x"),
+        (record(x=b"1e999"), "x"),
+        (record(color=b'["red"]'), "color"),
+        (record(until=b'"yesterday"'), "until"),
+        (record(until=b'"9999-12-31T23:59:59-10:00"'), "until"),
+        (b'{"id":"a","x":1}', "at"),
+        (b"[]", None),
+        (b"{", None),
+        (None, None),
+    ],
+)
+def test_a_failure_names_its_field(value: bytes | None, field: str | None) -> None:
+    assert [failure.field for failure in DECODER.decode([GOOD, value, GOOD]).failures] == [field]

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scoring.contract.dead_letter import Reason
 from scoring.contract.features import Field, FieldType
 from scoring.contract.records import ORDINARY, Answer, RecordRules
+from scoring.scorer.blame import MAXIMUM_NAME_CHARACTERS, shown_name
 from scoring.scorer.decode import Decoder
-from scoring.scorer.shape import depth_of, repeats_a_key
+from scoring.scorer.shape import depth_of, repeated_key
 
 FIELDS = (
     Field(name="id", type=FieldType.STRING, required=True),
@@ -91,6 +92,38 @@ def test_declared_fields_are_not_unknown(value: bytes) -> None:
     assert reason_of(value, RecordRules(unknown_fields=Answer.DEAD_LETTER, repeated_keys=Answer.DEAD_LETTER)) is None
 
 
+@pytest.mark.parametrize(
+    ("value", "rules", "field"),
+    [
+        (behind(b'"x":2'), REPEATED, "x"),
+        (behind(b'"\\u0078":2'), REPEATED, "x"),
+        (behind(b'"junk":{"a":1,"b":2,"b":3,"a":4}'), REPEATED, "b"),
+        (behind(b'"":1', b'"":1'), REPEATED, ""),
+        (behind(b'"junk":1e999', b'"x":2'), REPEATED, "x"),
+        (behind(b'"more":1', b'"still":2'), UNKNOWN, "more"),
+        (behind(b'"%b":1' % (b"k" * 5_000)), UNKNOWN, "k" * MAXIMUM_NAME_CHARACTERS),
+        (GOOD.replace(b"red", b"red\\u0000"), RecordRules(null_characters=Answer.DEAD_LETTER), "color"),
+        (GOOD.replace(b"red", b"r" * 9), RecordRules(maximum_text_characters=8), "color"),
+        (GOOD, RecordRules(maximum_value_bytes=8), None),
+        (behind(b'"junk":[[1]]'), RecordRules(maximum_depth=2), None),
+    ],
+)
+def test_what_breaks_a_rule_names_the_field_that_does(value: bytes, rules: RecordRules, field: str | None) -> None:
+    decoder = Decoder(FIELDS, rules)
+    (alone,) = decoder.decode([value]).failures
+    among = [failure for failure in decoder.decode([GOOD, value, GOOD]).failures if failure.index == 1]
+    assert [(failure.reason, failure.field) for failure in [alone, *among]] == [(alone.reason, field)] * 2
+
+
+def test_a_key_that_is_no_text_can_be_written() -> None:
+    assert shown_name("\ud800a") == "?a"
+
+
+def test_a_key_twice_among_many_is_found_in_one_pass() -> None:
+    keys = b",".join(b'"k%d":1' % number for number in range(100_000))
+    assert repeated_key(b"{" + keys + b',"k99999":2}') == "k99999"
+
+
 NAMES = st.sampled_from(["id", "at", "x", "color", "flag", "junk", "\x00", ":", '"', "a b", ""])
 LEAVES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.text(max_size=6), st.sampled_from(['":', " :", "{", "["])
@@ -130,7 +163,7 @@ def test_the_count_finds_exactly_the_records_that_repeat_a_key_or_name_another_f
     value = _text(pairs, rng)
     assert reason_of(value, REPEATED) is (Reason.REPEATED_KEY if _repeats(pairs) else None)
     assert reason_of(value, UNKNOWN) is (Reason.UNKNOWN_FIELD if kept else None)
-    assert repeats_a_key(value) is _repeats(pairs)
+    assert (repeated_key(value) is not None) is _repeats(pairs)
 
 
 @pytest.mark.parametrize(
