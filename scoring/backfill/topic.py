@@ -50,12 +50,19 @@ class TopicRecords:
 
     Args:
         clock_s: monotonic seconds.
+        make_consumer: tests put another in between.
 
     Raises:
         ConfigurationError: an option of the client is wrong.
     """
 
-    def __init__(self, options: Options, topic: str, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        options: Options,
+        topic: str,
+        clock_s: Callable[[], float] = time.monotonic,
+        make_consumer: Callable[[dict[str, Any]], Consumer] = Consumer,
+    ) -> None:
         self._topic = topic
         self._options = options
         self._clock_s = clock_s
@@ -69,7 +76,7 @@ class TopicRecords:
             fetch_wait_max_ms=50,
         )
         with kafka_errors("opening a reader"):
-            self._consumer = Consumer(settings)
+            self._consumer = make_consumer(settings)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -129,6 +136,8 @@ class TopicRecords:
                     if next_offset <= part.end:
                         yield message
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
+                    if message.partition() != part.partition or (message.offset() or 0) < part.end:
+                        continue  # of another part, or of a broker that has not caught up: records are still to come
                     # The end is told once; before any record it may still be that of the part before.
                     ended, until_s = True, self._clock_s() + (0.0 if next_offset > part.first else _LATE_S)
                 elif not error.retriable():
