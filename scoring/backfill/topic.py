@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, TopicPartition
 
-from scoring.backfill.outcomes import OFFSET, Values, as_base64, known_of, storable
+from scoring.backfill.outcomes import OFFSET, Values, known_of
 from scoring.backfill.plan import Chunk, Offsets
 from scoring.backfill.refusals import BackfillRefused
 from scoring.contract.clock import epoch_s
@@ -21,6 +21,7 @@ from scoring.contract.encoder import Column, Floats
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FeatureSchema
 from scoring.kafka import Options, baton_error, client_options, kafka_errors, require_topics
+from scoring.predictions.keys import key_text
 from scoring.scorer.decode import Decoded, Failure
 from scoring.scorer.scorer import Scorer
 from scoring.worker.screening import screened
@@ -185,12 +186,7 @@ def _known(
 
 def _key(message: Message) -> str | None:
     key = message.key()
-    if key is None:
-        return None
-    try:
-        return storable(key.decode())
-    except UnicodeDecodeError:
-        return as_base64(key)
+    return None if key is None else key_text(key)
 
 
 def _reader(event_time: str) -> Callable[[bytes], Any]:
