@@ -78,6 +78,22 @@ def test_a_moment_without_an_offset_is_refused_with_two_that_would_do(moment: st
     assert {Moment().convert(text, None, None).tzinfo is not None for text in (first, second)} == {True}
 
 
+_2013 = "2013-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("backfill", "small", "--from", "0001-01-01T00:00:00+05:00", "--to", _2013), "years 1 to 9999"),
+        (("backfill", "small", "--from", _2013, "--to", "9999-12-31T23:59:59-05:00"), "years 1 to 9999"),
+        (("dead-letters", "list", "small", "--since", "0001-01-01T00:00:00Z"), "before 1970"),
+    ],
+)
+def test_a_moment_that_nothing_can_hold_is_a_mistake_of_usage(words: tuple[str, ...], told: str) -> None:
+    found = run(*words)
+    assert (found.exit_code, told in " ".join(found.output.split())) == (2, True), found.output
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(ConfigurationError("mend it"), 2), (Unavailable("away"), 1), (BatonError("refused"), 1)]
 )
