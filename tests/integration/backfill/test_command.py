@@ -165,7 +165,7 @@ def test_backfills_are_listed_shown_and_removed(past: Past) -> None:
     assert found.exit_code == 0
     assert "small: 100 rows, 1 of them with a reason instead of a score, in table backfill_small_gone" in found.stdout
     assert "gone" in baton("list", MODEL).stdout
-    assert "1 of 1 chunks, 100 rows, 1 not scored" in baton("show", MODEL, "gone").stdout
+    assert "1 of 1 chunk, 100 rows, 1 not scored" in baton("show", MODEL, "gone").stdout
     assert "is gone, with 100 rows" in baton("remove", MODEL, "gone").stdout
     assert "gone" not in {each["name"] for each in answer("list", MODEL)}
 
