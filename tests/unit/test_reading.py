@@ -34,6 +34,13 @@ def test_an_end_before_the_one_that_is_waited_for_ends_nothing(read: Any, early:
     assert read([early], [], *RECORDS) == [*range(100, 110)]
 
 
+def test_of_a_partition_that_is_not_there_it_is_told_how_many_there_are(read: Any) -> None:
+    read(*RECORDS)
+    reader = Reader({"bootstrap.servers": "127.0.0.1:9"}, "t")
+    assert reader.why_nothing(2, 0) == "t has 2 partitions, 0 to 1"
+    assert "nothing yet" in reader.why_nothing(1, 1_000)
+
+
 def test_markers_at_the_end_of_a_stretch_are_nothing_to_wait_for(read: Any) -> None:
     assert read(*RECORDS[:8], [end_at(110)]) == [*range(100, 108)]
 
