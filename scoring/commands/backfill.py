@@ -137,6 +137,7 @@ def run(
         model, start, end, origin=origin, version=version, allow_lookahead=allow_lookahead, chunk_s=chunk_s
     )
     settings = read_settings()
+    settings.check_backfill(table=output is None, ledger=version is None, topic=from_topic)
     place = _place(asked, name_of(asked, name), output, settings)
     with tempfile.TemporaryDirectory(prefix="baton-backfill-") as scratch, _stoppable():
         prepared = prepare(asked, settings, Path(scratch))
@@ -196,7 +197,7 @@ def _tell_end(
 
 def _tell_plan(place: Place, prepared: Prepared, *, as_json: bool) -> None:
     plan, records = prepared.plan, prepared.records
-    done = 0 if place.url is None else Catalog(place.url).done(place.model, place.name)
+    done = _done(place)
     would = WouldDo(
         model=place.model,
         name=place.name,
@@ -212,6 +213,14 @@ def _tell_plan(place: Place, prepared: Prepared, *, as_json: bool) -> None:
     _echo_spans(plan.spans)
     known = "as many records as the sources have" if records is None else f"about {counted(records, 'record')}"
     click.echo(f"{known} in {counted(would.chunks, 'chunk')}, {done:,} of them done, would be in {would.where}")
+
+
+def _done(place: Place) -> int:
+    """How many chunks are done; looking makes neither tables nor a folder."""
+    if place.url is not None:
+        return Catalog(place.url).done(place.model, place.name)
+    store = place.open()
+    return 0 if store.begun() is None else len(store.done())
 
 
 def _echo_spans(spans: Sequence[Span]) -> None:

@@ -1,5 +1,6 @@
 """The command line: every command explains itself, and the exit status says what happened."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,18 @@ def test_a_moment_without_an_offset_is_refused_with_two_that_would_do(moment: st
     _, _, advice = told.output.partition("write ")
     first, _, second = advice.strip().partition(" or ")
     assert {Moment().convert(text, None, None).tzinfo is not None for text in (first, second)} == {True}
+
+
+def test_a_backfill_names_all_settings_that_it_lacks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("BATON_")]:
+        monkeypatch.delenv(name)
+    words = ("backfill", "small", "--from", "2013-01-01T00:00:00Z", "--to", "2013-02-01T00:00:00Z")
+    error = str(run(*words, "--from-topic").exception)
+    lacking = ("PREDICTIONS_URL", "LEDGER_URL", "KAFKA_BOOTSTRAP", "REGISTRY_URI")
+    assert [name for name in lacking if f"BATON_{name} is not set" not in error] == []
+    error = str(run(*words, "--version", "1", "--output", "april").exception)
+    assert error.count("is not set") == 1
+    assert "BATON_REGISTRY_URI is not set" in error
 
 
 _2013 = "2013-01-01T00:00:00Z"
