@@ -9,7 +9,7 @@ import socket
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -51,7 +51,10 @@ class Moment(click.ParamType[datetime]):
         if found.tzinfo is None:
             whole = found.isoformat()  # a date alone takes no offset
             self.fail(f"{value!r} has no offset from UTC; write {whole}Z or {whole}+01:00", param, ctx)
-        return found
+        try:
+            return found.astimezone(UTC)
+        except OverflowError:
+            self.fail(f"{value!r} lies outside of the years 1 to 9999 in UTC", param, ctx)
 
 
 _UNITS_S = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}

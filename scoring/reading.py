@@ -168,7 +168,10 @@ class Reader:
         error, partition = message.error(), cast("int", message.partition())
         if error is not None:
             if error.code() == KafkaError._PARTITION_EOF:
-                self._finish(partition, waiting)
+                # Where the last offsets are markers of transactions, nothing else tells that the end was reached. An
+                # end before the one that is waited for is a late word on something else: records are still to come.
+                if partition in waiting and cast("int", message.offset()) >= waiting[partition]:
+                    self._finish(partition, waiting)
             elif not (error.retriable() or error.code() in {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}):
                 raise baton_error(f"reading {self.topic}", error)
         elif partition in waiting:

@@ -287,6 +287,22 @@ class Settings(ApiSettings, BaseSettings):
             *also,
         )
 
+    def check_backfill(self, *, table: bool, ledger: bool, topic: bool) -> None:
+        """Ask for everything that a backfill needs before its versions are known (see ``check_worker``).
+
+        Args:
+            table: the rows go into a table.
+            ledger: the versions are those that were champion.
+            topic: the records come from the input topic.
+        """
+        wanted = (
+            (table, self.need_predictions_url),
+            (ledger, self.need_ledger_url),
+            (topic, self.need_kafka),
+            (True, self.need_registry_uri),
+        )
+        _ask(*(need for needed, need in wanted if needed))
+
     def _need(self, name: str, value: Value | None) -> Value:
         if value is None:
             description = type(self).model_fields[name].description

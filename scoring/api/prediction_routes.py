@@ -94,7 +94,14 @@ def _all(found: Iterable[Found], told: Callable[[Found], dict[str, Any]]) -> lis
 
 
 def _prediction(found: StoredPrediction) -> dict[str, Any]:
-    return {"key": found.record_key, "place": found.place, "prediction": found.prediction}
+    """As the topic has it: what is written in a record stays as it is written, and what is not there is not there."""
+    told = msgspec.structs.asdict(found.prediction)
+    told["pass_through"] = msgspec.Raw((found.pass_through_text or "{}").encode())
+    told["lookups"] = msgspec.Raw((found.lookups_text or "{}").encode())
+    for name in ("label", "probabilities"):
+        if told[name] is None:
+            del told[name]
+    return {"key": found.record_key, "place": found.place, "prediction": told}
 
 
 def _letter(found: StoredDeadLetter) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The output of a chunk: a row for each record that went in, with what came of it. Nothing in it is of the present."""
 
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any
@@ -14,6 +13,8 @@ from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import BatonError
 from scoring.contract.features import FeatureSchema, FieldType, FrozenLookup
 from scoring.contract.message import key_text
+from scoring.predictions.keys import BASE64, DIGEST, MAXIMUM_KEY_BYTES
+from scoring.predictions.keys import key_text as kept_key
 from scoring.scorer.scorer import Scorer
 from scoring.worker import json_columns
 from scoring.worker.scoring_step import Scored
@@ -34,7 +35,7 @@ COLUMNS = (
 """What differs from row to row; in a chunk of a topic also the record's ``offset``."""
 OFFSET = "offset"
 
-_BASE64 = "base64:"
+_LONGEST_CHARACTER_BYTES = 4
 Values = Column | Sequence[Any]
 _encode = msgspec.json.Encoder().encode
 
@@ -98,23 +99,13 @@ def known_of(schema: FeatureSchema, columns: Columns) -> dict[str, Values]:
 
 
 def _storable(keys: Sequence[str | None]) -> list[str | None]:
-    """All are looked at as one, which is quick; nearly always nothing is wrong with any."""
-    whole = "\n".join(filter(None, keys))
-    if "\0" not in whole and _BASE64 not in whole and _is_unicode(whole):
+    """As the tables of predictions hold keys. All are looked at as one: nearly always nothing is wrong with any."""
+    there = [key for key in keys if key]
+    whole, longest = "\n".join(there), max(map(len, there), default=0)
+    odd = "\0" in whole or BASE64 in whole or DIGEST in whole or not _is_unicode(whole)
+    if not odd and longest * _LONGEST_CHARACTER_BYTES <= MAXIMUM_KEY_BYTES:
         return [*keys]
-    return [storable(key) for key in keys]
-
-
-def storable(key: str | None) -> str | None:
-    """A key as every database keeps it: one that none could, or that looks like that, is written as ``base64:…``."""
-    if key is None or not ("\0" in key or key.startswith(_BASE64) or not _is_unicode(key)):
-        return key
-    return as_base64(key.encode("utf-8", "surrogatepass"))
-
-
-def as_base64(key: bytes) -> str:
-    """A key that is no text."""
-    return _BASE64 + b64encode(key).decode()
+    return [None if key is None else kept_key(key.encode("utf-8", "surrogatepass")) for key in keys]
 
 
 def _is_unicode(text: str) -> bool:

@@ -1,7 +1,8 @@
 """The plan of a backfill: which version scores which events, and the chunks in which it is done. Pure functions."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from math import ceil
 
 import msgspec
 
@@ -9,6 +10,7 @@ from scoring.backfill.asked import Asked
 from scoring.backfill.lookahead import Span
 from scoring.contract.clock import EPOCH, from_epoch_s
 from scoring.contract.decoding import decodable
+from scoring.contract.errors import ConfigurationError
 
 A_DAY_S = 86_400
 LENGTHS_S = (364 * A_DAY_S, 84 * A_DAY_S, 28 * A_DAY_S, 7 * A_DAY_S, A_DAY_S, 21_600, 3_600, 600, 60, 1)
@@ -22,6 +24,10 @@ def fitting_s(records: int | None, period_s: float) -> int:
     if records is None:
         return A_DAY_S
     return next((s for s in LENGTHS_S if records * min(s / period_s, 1.0) <= FITTING_RECORDS), LENGTHS_S[-1])
+
+
+MAXIMUM_CHUNKS = 250_000
+"""Of a plan: each is in memory in every process, and known by name to whatever keeps the rows."""
 
 
 class Offsets(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,9 +76,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(span.version for span in self.spans))
 
     def chunks(self) -> list[Chunk]:
-        """The chunks in their order: each is of one span, and none depends on who scores it."""
+        """The chunks in their order: each is of one span, and none depends on who scores it.
+
+        Raises:
+            ConfigurationError: they are more than ``MAXIMUM_CHUNKS``.
+        """
+        self._require_few()
         parts = _of_topic(self) if self.topic_id is not None else _of_time(self.spans, self.chunk_s)
         return [msgspec.structs.replace(chunk, number=number) for number, chunk in enumerate(parts)]
+
+    def _require_few(self) -> None:
+        """Reckoned before any of them is made."""
+        if self.topic_id is not None:
+            many = len(self.offsets) * len(self.spans)
+            remedy = "ask for a shorter period, of fewer versions, or name one with --version"
+        else:
+            many = sum(ceil((span.end - span.start).total_seconds() / self.chunk_s) for span in self.spans)
+            remedy = "give a longer --chunk, or ask for a shorter period"
+        if many > MAXIMUM_CHUNKS:
+            raise ConfigurationError(
+                f"backfill: {self.asked.period} makes {many:,} chunks, and {MAXIMUM_CHUNKS:,} is the most; {remedy}"
+            )
 
     def encode(self) -> str:
         """The plan as JSON; equal plans are equal texts."""
@@ -99,7 +123,10 @@ def _of_time(spans: Sequence[Span], chunk_s: int) -> Iterator[Chunk]:
 
 def _next_multiple(moment: datetime, chunk_s: int) -> datetime:
     elapsed = moment - EPOCH
-    return from_epoch_s((elapsed.days * 86_400 + elapsed.seconds) // chunk_s * chunk_s + chunk_s)
+    try:
+        return from_epoch_s((elapsed.days * 86_400 + elapsed.seconds) // chunk_s * chunk_s + chunk_s)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)  # no span ends later
 
 
 def _of_topic(plan: Plan) -> Iterator[Chunk]:

@@ -39,13 +39,18 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
         took_s = max(now_s - self.began_s, 1e-9)
         failed = f", {self.failures:,} not scored" if self.failures else ""
         rate = f", {self.rows / took_s:,.0f} records/s" if self.done else ""
-        return (
-            f"{self.found + self.done} of {self.chunks} chunks, {self.rows:,} records{failed}{rate}{self._left(took_s)}"
-        )
+        now = " in this run" if self.found else ""
+        far = f"{self.found + self.done} of {counted(self.chunks, 'chunk')}"
+        return f"{far}, {counted(self.rows, 'record')}{now}{failed}{rate}{self._left(took_s)}"
 
     def _left(self, took_s: float) -> str:
         left = self.chunks - self.found - self.done
         return f", {duration(left * took_s / self.done)} left" if self.done and left else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 chunk``, ``2,000 chunks``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def bar(share: float, width: int) -> str:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Self, TextIO
 
-from scoring.backfill.progress import Progress, bar
+from scoring.backfill.progress import Progress, bar, counted
 from scoring.backfill.store import Kept
 
 # How often, at the most, on a terminal and elsewhere.
@@ -38,7 +38,8 @@ class Teller:
 
     def __enter__(self) -> Self:
         if self._progress.found:
-            self._write(f"going on: {self._progress.found} of {self._progress.chunks} chunks are done\n")
+            chunks = counted(self._progress.chunks, "chunk")
+            self._write(f"going on: {self._progress.found:,} of {chunks} done before\n")
         return self
 
     def __exit__(self, *_: object) -> None:

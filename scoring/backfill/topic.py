@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, TopicPartition
 
-from scoring.backfill.outcomes import OFFSET, Values, as_base64, known_of, storable
+from scoring.backfill.outcomes import OFFSET, Values, known_of
 from scoring.backfill.plan import Chunk, Offsets
 from scoring.backfill.refusals import BackfillRefused
 from scoring.contract.clock import epoch_s
@@ -21,6 +21,7 @@ from scoring.contract.encoder import Column, Floats
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FeatureSchema
 from scoring.kafka import Options, baton_error, client_options, kafka_errors, require_topics
+from scoring.predictions.keys import key_text
 from scoring.scorer.decode import Decoded, Failure
 from scoring.scorer.scorer import Scorer
 from scoring.worker.screening import screened
@@ -50,12 +51,19 @@ class TopicRecords:
 
     Args:
         clock_s: monotonic seconds.
+        make_consumer: tests put another in between.
 
     Raises:
         ConfigurationError: an option of the client is wrong.
     """
 
-    def __init__(self, options: Options, topic: str, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        options: Options,
+        topic: str,
+        clock_s: Callable[[], float] = time.monotonic,
+        make_consumer: Callable[[dict[str, Any]], Consumer] = Consumer,
+    ) -> None:
         self._topic = topic
         self._options = options
         self._clock_s = clock_s
@@ -69,7 +77,7 @@ class TopicRecords:
             fetch_wait_max_ms=50,
         )
         with kafka_errors("opening a reader"):
-            self._consumer = Consumer(settings)
+            self._consumer = make_consumer(settings)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -129,6 +137,8 @@ class TopicRecords:
                     if next_offset <= part.end:
                         yield message
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # the client's public name for it
+                    if message.partition() != part.partition or (message.offset() or 0) < part.end:
+                        continue  # of another part, or of a broker that has not caught up: records are still to come
                     # The end is told once; before any record it may still be that of the part before.
                     ended, until_s = True, self._clock_s() + (0.0 if next_offset > part.first else _LATE_S)
                 elif not error.retriable():
@@ -178,12 +188,7 @@ def _known(
 
 def _key(message: Message) -> str | None:
     key = message.key()
-    if key is None:
-        return None
-    try:
-        return storable(key.decode())
-    except UnicodeDecodeError:
-        return as_base64(key)
+    return None if key is None else key_text(key)
 
 
 def _reader(event_time: str) -> Callable[[bytes], Any]:

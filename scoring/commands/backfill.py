@@ -18,6 +18,7 @@ from scoring.backfill.catalog import Catalog, Listed
 from scoring.backfill.chunks import Place, job_of
 from scoring.backfill.lookahead import Span
 from scoring.backfill.prepare import Prepared, prepare
+from scoring.backfill.progress import counted
 from scoring.backfill.run import run as run_job
 from scoring.backfill.store import Finished
 from scoring.backfill.telling import Teller
@@ -136,6 +137,7 @@ def run(
         model, start, end, origin=origin, version=version, allow_lookahead=allow_lookahead, chunk_s=chunk_s
     )
     settings = read_settings()
+    settings.check_backfill(table=output is None, ledger=version is None, topic=from_topic)
     place = _place(asked, name_of(asked, name), output, settings)
     with tempfile.TemporaryDirectory(prefix="baton-backfill-") as scratch, _stoppable():
         prepared = prepare(asked, settings, Path(scratch))
@@ -189,13 +191,13 @@ def _tell_end(
         echo_json(Done(model=place.model, name=place.name, where=where, spans=spans, **told))
         return
     failed = f", {finished.failures:,} of them with a reason instead of a score" if finished.failures else ""
-    click.echo(f"{place.model}: {finished.rows:,} rows{failed}, in {where}")
-    click.echo(f"  backfill {place.name}, {chunks} chunks, digest {finished.digest}")
+    click.echo(f"{place.model}: {counted(finished.rows, 'row')}{failed}, in {where}")
+    click.echo(f"  backfill {place.name}, {counted(chunks, 'chunk')}, digest {finished.digest}")
 
 
 def _tell_plan(place: Place, prepared: Prepared, *, as_json: bool) -> None:
     plan, records = prepared.plan, prepared.records
-    done = 0 if place.url is None else Catalog(place.url).done(place.model, place.name)
+    done = _done(place)
     would = WouldDo(
         model=place.model,
         name=place.name,
@@ -209,8 +211,16 @@ def _tell_plan(place: Place, prepared: Prepared, *, as_json: bool) -> None:
         echo_json(would)
         return
     _echo_spans(plan.spans)
-    known = "as many records as the sources have" if records is None else f"about {records:,} records"
-    click.echo(f"{known} in {would.chunks} chunks, {done} of them done, would be in {would.where}")
+    known = "as many records as the sources have" if records is None else f"about {counted(records, 'record')}"
+    click.echo(f"{known} in {counted(would.chunks, 'chunk')}, {done:,} of them done, would be in {would.where}")
+
+
+def _done(place: Place) -> int:
+    """How many chunks are done; looking makes neither tables nor a folder."""
+    if place.url is not None:
+        return Catalog(place.url).done(place.model, place.name)
+    store = place.open()
+    return 0 if store.begun() is None else len(store.done())
 
 
 def _echo_spans(spans: Sequence[Span]) -> None:
@@ -286,7 +296,8 @@ def show(model: str, name: str, *, as_json: bool) -> None:
         return
     click.echo(f"{found.model}: backfill {found.name}, {found.state}, in table {found.where}")
     click.echo(f"  asked by {found.actor} at {rfc3339(found.begun_at)}: {found.asked.period}")
-    click.echo(f"  {found.done} of {found.chunks} chunks, {found.rows:,} rows, {found.failures:,} not scored")
+    done = f"{found.done:,} of {counted(found.chunks, 'chunk')}"
+    click.echo(f"  {done}, {counted(found.rows, 'row')}, {found.failures:,} not scored")
     click.echo(f"  digest: {found.digest or 'not complete yet'}")
     _echo_spans(found.spans)
 
@@ -310,5 +321,5 @@ def remove(model: str, name: str, *, as_json: bool) -> None:
     if as_json:
         echo_json(found)
         return
-    click.echo(f"{found.model}: backfill {found.name} is gone, with {found.rows:,} rows")
+    click.echo(f"{found.model}: backfill {found.name} is gone, with {counted(found.rows, 'row')}")
     sys.exit(0)

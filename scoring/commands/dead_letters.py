@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import msgspec
 
 from scoring.console import (
     EXIT_REFUSED,
@@ -17,6 +18,7 @@ from scoring.console import (
     topics_of,
     topics_option,
 )
+from scoring.contract.clock import EPOCH
 from scoring.contract.dead_letter import Reason
 from scoring.contract.errors import BatonError, ConfigurationError
 from scoring.contract.replay import Note
@@ -26,7 +28,7 @@ from scoring.letters.letter import Letter, content_of
 from scoring.letters.originals import Gone
 from scoring.letters.replaying import MAXIMUM_REPLAYS, Order, Summary
 from scoring.letters.session import Session
-from scoring.letters.telling import count_lines, letter_lines, list_lines, summary_lines
+from scoring.letters.telling import count_lines, is_put_back, letter_lines, list_lines, summary_lines
 from scoring.settings import read_settings
 
 
@@ -50,7 +52,20 @@ _REASONS = click.option(
     type=click.Choice([reason.value for reason in Reason]),
     help="Only with this reason; may be repeated.",
 )
-_SINCE = click.option("--since", type=Moment(), help="Only those that were made at this moment or later.")
+
+
+class Since(Moment):
+    """A moment that Kafka has a timestamp for."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read it."""
+        found = super().convert(value, param, ctx)
+        if found < EPOCH:
+            self.fail(f"{value!r} lies before 1970, where Kafka has no timestamps", param, ctx)
+        return found
+
+
+_SINCE = click.option("--since", type=Since(), help="Only those that were made at this moment or later.")
 _PARTITIONS = click.option(
     "--partition", "partitions", multiple=True, type=click.IntRange(min=0), help="Only of this one; may be repeated."
 )
@@ -68,12 +83,13 @@ def command() -> None:
 \b
   baton dead-letters list flight_delay
   baton dead-letters list flight_delay --reason missing-field --since 2026-03-01T00:00:00Z
-  baton dead-letters list flight_delay --by reason
+  baton dead-letters list flight_delay --by reason --open
 """,
 )
 @click.argument("model")
 @click.option("--last", default=20, show_default=True, type=click.IntRange(min=1), help="How many, the newest.")
 @click.option("--by", type=click.Choice(["reason"]), help="Count all of them by this instead of listing some.")
+@click.option("--open", "only_open", is_flag=True, help="Only those that were not put back yet.")
 @_REASONS
 @_SINCE
 @_PARTITIONS
@@ -84,6 +100,7 @@ def list_command(
     *,
     last: int,
     by: str | None,
+    only_open: bool,
     reasons: tuple[str, ...],
     since: datetime | None,
     partitions: tuple[int, ...],
@@ -93,15 +110,16 @@ def list_command(
     """List the dead letters of MODEL, newest first, without their content.
 
     A place, PARTITION:OFFSET, is one in the dead-letter topic, as `show` and `replay` take it. An origin is the place
-    of the record in the input topic, as `baton explain` takes it.
+    of the record in the input topic, as `baton explain` takes it. Put back are those of which baton.replays has a note.
     """
     selection = _selection(reasons, since, partitions)
     with _session(model, named_topics) as session:
-        letters = session.letters(selection)
+        notes = session.noted() if only_open else _noted(session, wanted=by is None)
+        letters = session.letters(msgspec.structs.replace(selection, put_back=notes if only_open else frozenset()))
         if by is not None:
             _echo_counts(Counter(letter.told.reason.value for letter in letters.all()), as_json=as_json)
         else:
-            _echo_letters(letters.newest(last), as_json=as_json)
+            _echo_letters(letters.newest(last), notes, as_json=as_json)
         _warn_of(letters.strangers, session.topics.dead_letters)
 
 
@@ -262,6 +280,17 @@ def _put_back(session: Session, letter: Letter) -> Note | bool | str:
         return f"whether it was put back cannot be told: {error}"
 
 
+def _noted(session: Session, *, wanted: bool) -> frozenset[bytes] | None:
+    """The notes of what was put back; letters are listed all the same where nobody can tell."""
+    if not wanted:
+        return None
+    try:
+        return session.noted()
+    except BatonError as error:
+        click.echo(f"baton: which were put back cannot be told: {error}", err=True)
+        return None
+
+
 def _session(model: str, named: str | None) -> Session:
     settings = read_settings()
     return Session(settings.need_kafka(), model, topics_of(settings, model, named))
@@ -314,11 +343,11 @@ def _echo_counts(counts: Counter[str], *, as_json: bool) -> None:
         click.echo("there is no dead letter", err=True)
 
 
-def _echo_letters(letters: list[Letter], *, as_json: bool) -> None:
+def _echo_letters(letters: list[Letter], notes: frozenset[bytes] | None, *, as_json: bool) -> None:
     if as_json:
-        echo_json([letter.summary() for letter in letters])
+        echo_json([{**letter.summary(), "put_back": is_put_back(letter, notes)} for letter in letters])
     elif letters:
-        echo_lines(list_lines(letters, datetime.now(UTC)))
+        echo_lines(list_lines(letters, datetime.now(UTC), notes))
     else:
         click.echo("there is no dead letter", err=True)
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from scoring.contract.dead_letter import Reason
+from scoring.contract.replay import note_key
 from scoring.letters.letter import Letter, letter_of
 from scoring.reading import Reader
 
@@ -25,12 +26,14 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         since: the earliest time that a letter was made.
         places: partitions and offsets of the dead-letter topic.
+        put_back: keys of the notes (``replay.note_key``) of letters that are left out, for they were put back.
     """
 
     reasons: frozenset[Reason] = frozenset()
     since: datetime | None = None
     partitions: frozenset[int] = frozenset()
     places: frozenset[Place] = frozenset()
+    put_back: frozenset[bytes] = frozenset()
 
     def takes(self, letter: Letter) -> bool:
         """Whether it is one of them."""
@@ -40,6 +43,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
             and (self.since is None or letter.told.at >= self.since)
             and (not self.partitions or place.partition in self.partitions)
             and (not self.places or (place.partition, place.offset) in self.places)
+            and (not self.put_back or note_key(letter.told.model, place) not in self.put_back)
         )
 
 
@@ -52,6 +56,7 @@ class Letters:
 
     Attributes:
         strangers: records met so far that are no dead letters.
+        nothing_at: places that were asked for and at which ``all`` found no dead letter of the model, and why.
     """
 
     def __init__(self, reader: Reader, selection: Selection, model: str | None = None) -> None:
@@ -64,6 +69,7 @@ class Letters:
             if not selection.partitions or partition in selection.partitions
         }
         self.strangers = 0
+        self.nothing_at: dict[Place, str] = {}
 
     @property
     def offsets(self) -> int:
@@ -72,13 +78,30 @@ class Letters:
 
     def all(self) -> Iterator[Letter]:
         """Those that the selection takes, a partition's in their order."""
-        if self._selection.places:
-            for partition, offset in sorted(self._selection.places):
-                low, high = self.bounds.get(partition, (0, 0))
-                if low <= offset < high:
-                    yield from self._within({partition: (offset, offset + 1)})
+        if not self._selection.places:
+            yield from self._within(self.bounds)
             return
-        yield from self._within(self.bounds)
+        self.nothing_at.clear()
+        for place in sorted(self._selection.places):
+            letter = self._at(place)
+            if letter is not None and self._selection.takes(letter):
+                yield letter
+
+    def _at(self, place: Place) -> Letter | None:
+        """The model's dead letter at a place, whatever else the selection asks; otherwise notes why there is none."""
+        stored = self._reader.at(*place)
+        if stored is None:
+            self.nothing_at[place] = self._reader.why_nothing(*place)
+            return None
+        try:
+            letter = letter_of(stored, self._reader.topic, self._reader.topic_id)
+        except ValueError as error:
+            self.nothing_at[place] = str(error)
+            return None
+        if self._model in {None, letter.told.model}:
+            return letter
+        self.nothing_at[place] = f"this is a dead letter of {letter.told.model}, not of {self._model}"
+        return None
 
     def newest(self, count: int) -> list[Letter]:
         """The newest of them, newest first and without content; reads further back only while there are too few."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
@@ -30,6 +31,7 @@ class Fate(StrEnum):
     TOO_LARGE = "too-large"
     NO_PARTITION = "no-partition"
     FORGED = "forged"
+    NOTHING_THERE = "nothing-there"
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +73,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """How many dead letters had which fate, and which of them were not replayed, a few of each kind.
 
     Attributes:
-        fates: by fate, by the reason of the dead letter.
+        fates: by fate, by the reason of the dead letter; a place at which there is none has no reason: ``-``.
         examples: sentences on letters that are not replayed.
     """
 
@@ -99,18 +101,28 @@ class Tally:
 
     def add(self, judged: Judged) -> None:
         """Count one."""
-        self._fates.setdefault(judged.fate.value, Counter())[judged.letter.told.reason.value] += 1
-        examples = self._examples.setdefault(judged.fate, [])
-        if judged.fate not in {Fate.REPLAY, Fate.ALREADY} and len(examples) < 3:
-            place = judged.letter.place
-            examples.append(f"{place.partition}:{place.offset}: {judged.sentence}")
+        place = judged.letter.place
+        self._add(judged.fate, judged.letter.told.reason.value, f"{place.partition}:{place.offset}: {judged.sentence}")
+
+    def add_nothing(self, places: Mapping[tuple[int, int], str]) -> None:
+        """Count places that were asked for and at which there is no dead letter of the model."""
+        for (partition, offset), why in places.items():
+            self._add(Fate.NOTHING_THERE, "-", f"{partition}:{offset}: {why}")
+
+    def _add(self, fate: Fate, reason: str, sentence: str) -> None:
+        self._fates.setdefault(fate.value, Counter())[reason] += 1
+        examples = self._examples.setdefault(fate, [])
+        if fate not in {Fate.REPLAY, Fate.ALREADY} and len(examples) < 3:
+            examples.append(sentence)
 
     def summary(self) -> Summary:
         """What was counted."""
         return Summary(fates=self._fates, examples=tuple(line for lines in self._examples.values() for line in lines))
 
 
-def judge(letter: Letter, order: Order, notes: set[bytes], original_of: Callable[[Letter], Original | Gone]) -> Judged:
+def judge(
+    letter: Letter, order: Order, notes: AbstractSet[bytes], original_of: Callable[[Letter], Original | Gone]
+) -> Judged:
     """What becomes of a letter.
 
     Args:
@@ -182,12 +194,14 @@ def replay(
     replayer: Replayer,
     clock: Callable[[], datetime],
     progress: Callable[[Summary], None],
+    nothing_at: Mapping[tuple[int, int], str] | None = None,
 ) -> Summary:
     """Put back what is to be put back, batch by batch.
 
     Args:
         judged: by the notes that were read after ``replayer`` was entered, never before.
         progress: told after each batch.
+        nothing_at: places at which there was none, and why; looked at when all are judged.
 
     Raises:
         BatonError: as ``Replayer.put_back``; batches before it are committed.
@@ -200,6 +214,7 @@ def replay(
         for each in batch:
             tally.add(each)
         progress(tally.summary())
+    tally.add_nothing(nothing_at or {})
     return tally.summary()
 
 

@@ -72,6 +72,10 @@ class Session:
         """The note that a dead letter was put back; True where it says no more than that, False where there is none."""
         return note_of(self._kafka, self.model, letter.place, topic=self._notes_topic)
 
+    def noted(self) -> frozenset[bytes]:
+        """The keys of the notes of all of the model's dead letters that were put back (``replay.note_key``)."""
+        return frozenset(noted(self._kafka, self.model, topic=self._notes_topic))
+
     def order(self, *, actor: str, why: str, again: bool = False) -> Order:
         """An order to replay into the input topic as it is now."""
         with Reader(self._kafka, self.topics.input) as found:
@@ -101,6 +105,7 @@ class Session:
         tally = Tally()
         for judged in self._judged(letters, order):
             tally.add(judged)
+        tally.add_nothing(letters.nothing_at)
         return tally.summary()
 
     def replay(
@@ -126,10 +131,10 @@ class Session:
             make_producer=make_producer,
         ) as opened:
             # Only now: whatever a fenced replay committed is among the notes.
-            return replay(self._judged(letters, order), order, opened, clock, progress)
+            return replay(self._judged(letters, order), order, opened, clock, progress, letters.nothing_at)
 
     def _judged(self, letters: Letters, order: Order) -> Iterator[Judged]:
-        notes = noted(self._kafka, self.model, topic=self._notes_topic)
+        notes = self.noted()
         for letter in letters.all():
             yield judge(letter, order, notes, self.original)
 

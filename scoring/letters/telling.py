@@ -2,18 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from scoring.contract.clock import length_text, rfc3339
-from scoring.contract.replay import Note
+from scoring.contract.replay import Note, note_key
 from scoring.letters.letter import Letter
 from scoring.letters.replaying import MAXIMUM_REPLAYS, Fate, Order, Summary
 
 
-def list_lines(letters: Sequence[Letter], now: datetime) -> Iterator[str]:
-    """Two lines for each letter: when and where, and why. Places are PARTITION:OFFSET."""
-    rows = [_row(letter, now) for letter in letters]
-    headings = ("made at (UTC)", "ago", "place", "origin", "version", "reason")
+def list_lines(letters: Sequence[Letter], now: datetime, notes: AbstractSet[bytes] | None) -> Iterator[str]:
+    """Two lines for each letter: when and where, and why. Places are PARTITION:OFFSET.
+
+    Args:
+        notes: the keys of the notes of those that were put back (``replay.note_key``); None where nobody can tell.
+    """
+    rows = [_row(letter, now, notes) for letter in letters]
+    headings = ("made at (UTC)", "ago", "place", "origin", "version", "back", "reason")
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     yield _in_columns(headings, widths)
     for letter, row in zip(letters, rows, strict=True):
@@ -28,7 +33,12 @@ def count_lines(counts: Counter[str]) -> Iterator[str]:
         yield f"  {count:>9,}  {reason}"
 
 
-def _row(letter: Letter, now: datetime) -> tuple[str, ...]:
+def is_put_back(letter: Letter, notes: AbstractSet[bytes] | None) -> bool | None:
+    """Whether there is a note of a letter; None where nobody can tell."""
+    return None if notes is None else note_key(letter.told.model, letter.place) in notes
+
+
+def _row(letter: Letter, now: datetime, notes: AbstractSet[bytes] | None) -> tuple[str, ...]:
     told, place = letter.told, letter.place
     return (
         rfc3339(told.at.replace(microsecond=0)),
@@ -36,6 +46,7 @@ def _row(letter: Letter, now: datetime) -> tuple[str, ...]:
         f"{place.partition}:{place.offset}",
         f"{told.origin.partition}:{told.origin.offset}",
         told.version,
+        {None: "?", True: "yes", False: "no"}[is_put_back(letter, notes)],
         told.reason.value,
     )
 
@@ -96,6 +107,7 @@ _FATES = {
     Fate.ALREADY: "were put back before",
     Fate.TOO_OFTEN: f"were replayed {MAXIMUM_REPLAYS} times and failed each time; --again takes them too",
     Fate.GONE: "are gone",
+    Fate.NOTHING_THERE: "were asked for and are not there",
     Fate.TOO_LARGE: "are too large for the input topic",
     Fate.FORGED: "claim what no worker writes and are left alone; find out who wrote them",
     Fate.NO_PARTITION: "came from a partition that the input topic does not have any more",

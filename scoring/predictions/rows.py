@@ -20,6 +20,16 @@ from scoring.predictions.stored import Headers, Record
 _encode = msgspec.json.Encoder().encode
 
 
+class _Texts(msgspec.Struct, frozen=True, gc=False):
+    """The documents of a prediction as they are written: of a number that is read, the writing is gone."""
+
+    pass_through: msgspec.Raw = msgspec.Raw(b"{}")
+    lookups: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_texts = msgspec.json.Decoder(_Texts).decode
+
+
 class PredictionRow(msgspec.Struct, frozen=True, gc=False):
     """A row of ``predictions`` or ``latest_predictions``."""
 
@@ -104,6 +114,7 @@ def prediction_row(record: Record) -> PredictionRow:
         ContractError: it is not a prediction, or holds what no table can.
     """
     found, place, key = _decoded(record.value), record.place, record.key
+    texts = _texts(record.value or b"")
     text = None if key is None else key_text(key)
     own = found.input
     _refuse_null_characters(found.version, found.label, own.topic, own.topic_id)
@@ -129,8 +140,8 @@ def prediction_row(record: Record) -> PredictionRow:
         own.topic_id,
         own.partition,
         own.offset,
-        _encode(found.pass_through).decode() if found.pass_through else None,
-        _encode(found.lookups).decode() if found.lookups else None,
+        bytes(texts.pass_through).decode() if found.pass_through else None,
+        bytes(texts.lookups).decode() if found.lookups else None,
     )
 
 

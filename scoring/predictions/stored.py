@@ -46,6 +46,7 @@ class StoredPrediction(msgspec.Struct, frozen=True, kw_only=True):
         record_key: the record's key as text (see ``keys.key_text``).
         key: the record's key.
         headers: the record's correlation and trace headers.
+        pass_through_text, lookups_text: those of the prediction, as the record writes them; None where there is none.
     """
 
     prediction: Prediction
@@ -53,6 +54,8 @@ class StoredPrediction(msgspec.Struct, frozen=True, kw_only=True):
     record_key: str | None
     key: bytes | None
     headers: Headers
+    pass_through_text: str | None = None
+    lookups_text: str | None = None
 
 
 class StoredDeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +120,8 @@ def stored_prediction(row: sa.RowMapping) -> StoredPrediction:
         record_key=row["record_key"],
         key=_key(row),
         headers=_headers(row["headers"]),
+        pass_through_text=row["pass_through"],
+        lookups_text=row["lookups"],
     )
 
 

@@ -98,10 +98,32 @@ def test_a_prediction_comes_back_whatever_its_numbers_texts_and_times_are(
         prediction=decode_prediction(value), place=place, record_key=text, key=key, headers=headers
     )
     (found,) = predictions.of_input(INPUT.topic, 0, offset)
+    expected = msgspec.structs.replace(
+        expected, pass_through_text=text_of(made.pass_through), lookups_text=text_of(made.lookups)
+    )
     assert found == expected
     assert math.copysign(1, found.prediction.score) == math.copysign(1, made.score)
     if text is not None:
         assert expected in predictions.history("small", text, limit=1_000).predictions
+
+
+def text_of(document: Any) -> str | None:
+    return msgspec.json.encode(document).decode() if document else None
+
+
+@pytest.mark.parametrize("written", ["1545", "1545.0", "1.50", "-0.0", "1e3", "12345678901234567890123"])
+def test_a_number_is_written_as_its_record_writes_it(
+    predictions: Predictions, predictions_database: Database, written: str
+) -> None:
+    value = msgspec.json.decode(msgspec.json.encode(prediction()))
+    raw = msgspec.Raw(f'{{"x": {written}}}'.encode())
+    document = {**value, "pass_through": raw, "lookups": {"near": raw}}
+    store(predictions_database, record(msgspec.json.encode(document)))
+    latest = predictions.latest("small", "a")
+    assert latest is not None
+    assert latest.pass_through_text == f'{{"x": {written}}}'
+    assert latest.lookups_text == f'{{"near":{{"x": {written}}}}}'
+    assert latest.prediction.pass_through == {"x": float(written)}
 
 
 @pytest.mark.parametrize("score", [-0.0, 0.0, 5e-324, 1.7976931348623157e308, 0.1 + 0.2, 1.0])

@@ -24,7 +24,8 @@ from tests.support.predicted_stream import RUBBISH, PredictedStream
 Place = tuple[str, int, int]  # topic id, partition, offset
 Row = dict[str, Any]
 _PREFIX = "baton-dead-letter-"
-_DOCUMENTS = ("headers", "probabilities", "pass_through", "lookups")
+_DOCUMENTS = ("headers", "probabilities")
+_AS_WRITTEN = ("pass_through", "lookups")
 _TIMES = ("event_time", "scored_at", "at", "recorded_at")
 _TABLES = ("predictions", "dead_letters", "unreadable_records")
 
@@ -192,9 +193,14 @@ def _prediction(record: Record) -> Row:
         "event_time": datetime.fromisoformat(document["event_time"]),
         "scored_at": datetime.fromisoformat(document["scored_at"]),
         **{f"input_{name}": place[name] for name in ("topic", "topic_id", "partition", "offset")},
-        "pass_through": document.get("pass_through") or None,
-        "lookups": document.get("lookups") or None,
+        **{name: _as_written(record.value or b"", name) for name in _AS_WRITTEN},
     }
+
+
+def _as_written(value: bytes, name: str) -> str | None:
+    """A document of a prediction, character for character; None of none."""
+    found = msgspec.json.decode(value, type=dict[str, msgspec.Raw]).get(name)
+    return None if found is None or not json.loads(bytes(found)) else bytes(found).decode()
 
 
 def _letter(record: Record) -> Row:
@@ -261,8 +267,9 @@ class _Client:
 
     def rows(self, table: str) -> list[Row]:
         """All rows of a table, by column."""
-        cursor = self._connection.execute(f"select * from {table}")
-        names = [column[0] for column in cursor.description]
+        names = [column[0] for column in self._connection.execute(f"select * from {table} limit 0").description]
+        asked = ", ".join(f"cast({name} as text)" if name in _AS_WRITTEN else f'"{name}"' for name in names)
+        cursor = self._connection.execute(f"select {asked} from {table}")
         return [self._row(dict(zip(names, row, strict=True))) for row in cursor]
 
     def _row(self, row: Row) -> Row:

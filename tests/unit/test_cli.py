@@ -1,5 +1,6 @@
 """The command line: every command explains itself, and the exit status says what happened."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,34 @@ def test_a_moment_without_an_offset_is_refused_with_two_that_would_do(moment: st
     _, _, advice = told.output.partition("write ")
     first, _, second = advice.strip().partition(" or ")
     assert {Moment().convert(text, None, None).tzinfo is not None for text in (first, second)} == {True}
+
+
+def test_a_backfill_names_all_settings_that_it_lacks_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("BATON_")]:
+        monkeypatch.delenv(name)
+    words = ("backfill", "small", "--from", "2013-01-01T00:00:00Z", "--to", "2013-02-01T00:00:00Z")
+    error = str(run(*words, "--from-topic").exception)
+    lacking = ("PREDICTIONS_URL", "LEDGER_URL", "KAFKA_BOOTSTRAP", "REGISTRY_URI")
+    assert [name for name in lacking if f"BATON_{name} is not set" not in error] == []
+    error = str(run(*words, "--version", "1", "--output", "april").exception)
+    assert error.count("is not set") == 1
+    assert "BATON_REGISTRY_URI is not set" in error
+
+
+_2013 = "2013-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("backfill", "small", "--from", "0001-01-01T00:00:00+05:00", "--to", _2013), "years 1 to 9999"),
+        (("backfill", "small", "--from", _2013, "--to", "9999-12-31T23:59:59-05:00"), "years 1 to 9999"),
+        (("dead-letters", "list", "small", "--since", "0001-01-01T00:00:00Z"), "before 1970"),
+    ],
+)
+def test_a_moment_that_nothing_can_hold_is_a_mistake_of_usage(words: tuple[str, ...], told: str) -> None:
+    found = run(*words)
+    assert (found.exit_code, told in " ".join(found.output.split())) == (2, True), found.output
 
 
 @pytest.mark.parametrize(

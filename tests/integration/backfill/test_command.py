@@ -119,6 +119,8 @@ def test_files_hold_what_the_table_holds_and_equal_questions_make_equal_bytes(
         told = answer(MODEL, *PERIOD, *DAYS, "--output", str(folder), "--processes", processes)
         assert (told["digest"], told["chunks"]) == (scored[0]["digest"], 5)
         assert rows_of(Place(model=MODEL, name="", folder=str(folder))) == rows_of(scored[1])
+        dry = answer(MODEL, *PERIOD, *DAYS, "--output", str(folder), "--dry-run")
+        assert (dry["chunks"], dry["done"]) == (5, 5)
         contents.append({path.name: path.read_bytes() for path in folder.glob("part-*.parquet")})
     assert contents[0] == contents[1]
     assert len(contents[0]) == 5
@@ -134,6 +136,13 @@ def test_a_dry_run_tells_versions_chunks_and_records_and_leaves_nothing(past: Pa
     assert [(span["version"], span["sequence"]) for span in told["spans"]] == [("1", 1), ("2", 2), ("3", 3)]
     assert (told["chunks"], told["done"], told["records"]) == (5, 0, RECORDS)
     assert "never" not in {each["name"] for each in answer("list")}
+
+
+@pytest.mark.usefixtures("past")
+def test_a_dry_run_makes_no_folder(tmp_path: Path) -> None:
+    told = answer(MODEL, *PERIOD, *DAYS, "--output", str(tmp_path / "never"), "--dry-run")
+    assert (told["chunks"], told["done"]) == (5, 0)
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_named_version_scores_all_of_it(past: Past) -> None:
@@ -165,7 +174,7 @@ def test_backfills_are_listed_shown_and_removed(past: Past) -> None:
     assert found.exit_code == 0
     assert "small: 100 rows, 1 of them with a reason instead of a score, in table backfill_small_gone" in found.stdout
     assert "gone" in baton("list", MODEL).stdout
-    assert "1 of 1 chunks, 100 rows, 1 not scored" in baton("show", MODEL, "gone").stdout
+    assert "1 of 1 chunk, 100 rows, 1 not scored" in baton("show", MODEL, "gone").stdout
     assert "is gone, with 100 rows" in baton("remove", MODEL, "gone").stdout
     assert "gone" not in {each["name"] for each in answer("list", MODEL)}
 

@@ -123,6 +123,12 @@ def test_records_go_back_as_they_were_once_and_are_scored_after_what_was_wrong_i
     assert (dry["put_back"], dry["replayed"], replays(ground)) == (False, 8, [])
     done = answer(ground, "replay", ground.model, *why)
     assert (done["put_back"], done["replayed"], done["left"]) == (True, 8, 0)
+    assert answer(ground, "list", ground.model, "--by", "reason") == {"missing-field": 8, "malformed-json": 1}
+    assert answer(ground, "list", ground.model, "--by", "reason", "--open") == {"malformed-json": 1}
+    listed = answer(ground, "list", ground.model)
+    assert {each["put_back"] for each in listed if each["reason"] == "missing-field"} == {True}
+    (still_open,) = answer(ground, "list", ground.model, "--open")
+    assert (still_open["reason"], still_open["put_back"]) == ("malformed-json", False)
     again = answer(ground, "replay", ground.model, *why)
     assert (again["replayed"], again["summary"]["fates"]) == (0, {"already-replayed": {"missing-field": 8}})
 
@@ -166,8 +172,15 @@ def test_single_letters_are_put_back_by_their_place(ground: Ground) -> None:
     fail(ground, 4)
     place = ground.letters()[0]
     where = f"{place.partition}:{place.offset}"
-    done = answer(ground, "replay", ground.model, "--offset", where, "--offset", "3:777", "--why", "asked for")
-    assert done["replayed"] == 1
+    words = ("replay", ground.model, "--offset", where, "--offset", "3:777", "--offset", "9:0", "--why", "asked for")
+    dry = answer(ground, *words, "--dry-run", status=1)
+    assert (dry["replayed"], dry["left"]) == (1, 2)
+    done = answer(ground, *words, status=1)
+    assert (done["replayed"], done["summary"]["fates"]["nothing-there"]) == (1, {"-": 2})
+    assert "3:777: there is nothing yet" in done["summary"]["examples"][0]
+    assert "9:0" in done["summary"]["examples"][1]
+    code, told, _ = call(ground, "replay", ground.model, "--offset", "3:777", "--why", "asked for")
+    assert (code, "1 were asked for and are not there" in told) == (1, True)
     assert [found.value for found in replays(ground)] == [place.value]
     code, _, told = call(ground, "replay", ground.model, "--why", "nothing named")
     assert (code, "say which dead letters" in told) == (2, True)

@@ -40,6 +40,18 @@ def test_the_latest_prediction_of_a_key_is_told_as_it_stands_in_its_topic(client
     assert found.prediction.input == moved(INPUT, offset=9)
 
 
+def test_a_prediction_is_told_as_it_is_written_and_without_what_it_does_not_have(
+    client: httpx.Client, database: Database
+) -> None:
+    document = {**msgspec.json.decode(predicted(10, later_s=10).value or b""), "pass_through": {"number": 1545}}
+    del document["label"], document["probabilities"]
+    store(database, msgspec.structs.replace(predicted(10), value=msgspec.json.encode(document)))
+    told = client.get(f"{PATH}/latest?key=a").text
+    assert '"pass_through":{"number":1545}' in told
+    assert "label" not in told
+    assert "probabilities" not in told
+
+
 @pytest.mark.parametrize("path", [f"{PATH}/latest?key=b", "/v1/predictions/other/latest?key=a"])
 def test_a_key_without_a_prediction_is_not_found(client: httpx.Client, path: str) -> None:
     answer = client.get(path)

@@ -10,13 +10,14 @@ import pytest
 
 from scoring.backfill.candidates import as_records
 from scoring.backfill.lookahead import Span
-from scoring.backfill.outcomes import Outcomes, RowsLost, known_of, outcomes, storable
+from scoring.backfill.outcomes import Outcomes, RowsLost, known_of, outcomes
 from scoring.backfill.plan import Chunk
 from scoring.backfill.scoring import BATCH_RECORDS, scored
 from scoring.contract.encoder import Column, Columns
 from scoring.contract.errors import Unavailable
 from scoring.contract.features import FeatureSchema, FieldType
 from scoring.contract.lookup import OnMiss
+from scoring.predictions.keys import key_text
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
 from scoring.worker.scoring_step import Scored
@@ -155,13 +156,26 @@ def test_the_digest_tells_every_difference(scorer: Scorer) -> None:
     assert put_together(scorer, columns_of([1, 2])).digest == digests[0]
 
 
+def kept(key: str | None) -> object:
+    columns: Any = {"id": ["order 1", key], "at": np.zeros(2)}
+    return known_of(small_schema(), columns)["record_key"][1]
+
+
 def test_keys_that_no_database_holds_are_written_otherwise() -> None:
-    assert storable("order 7") == "order 7"
-    assert storable(None) is None
-    assert storable("Zoë") == "Zoë"
-    assert storable("a\0b") == "base64:YQBi"
-    assert storable("\ud800") == "base64:7aCA"
-    assert storable("base64:YQ==") == "base64:YmFzZTY0OllRPT0="
+    assert kept("order 7") == "order 7"
+    assert kept(None) is None
+    assert kept("Zoë") == "Zoë"
+    assert kept("a\0b") == "base64:YQBi"
+    assert kept("\ud800") == "base64:7aCA"
+    assert kept("base64:YQ==") == "base64:YmFzZTY0OllRPT0="
+
+
+LONG = ["x" * 1_000, "x" * 1_001, "ë" * 500, "ë" * 501]
+
+
+@pytest.mark.parametrize("key", ["", "order 7", "sha256:abc", "base64:", "a\0b", *LONG])
+def test_keys_are_those_of_the_tables_of_predictions_so_that_both_can_be_joined(key: str) -> None:
+    assert kept(key) == key_text(key.encode())
 
 
 def test_keys_that_are_no_text_are_written_as_json_has_them(scorer: Scorer) -> None:

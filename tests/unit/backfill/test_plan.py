@@ -9,7 +9,7 @@ import pytest
 
 from scoring.backfill.asked import asked_for, name_of
 from scoring.backfill.lookahead import Span
-from scoring.backfill.plan import A_DAY_S, FITTING_RECORDS, Offsets, Plan, decode_plan, fitting_s
+from scoring.backfill.plan import A_DAY_S, FITTING_RECORDS, MAXIMUM_CHUNKS, Offsets, Plan, decode_plan, fitting_s
 from scoring.contract.errors import ConfigurationError
 from tests.support.decisions import JANUARY, digest_for
 
@@ -50,6 +50,23 @@ def test_no_chunk_is_of_two_versions() -> None:
 def test_chunks_of_hours_begin_on_the_hour() -> None:
     found = lengths(plan(span(0.01, 0.1), chunk_s=3600))
     assert found == [(0, 0.01, 1 / 24, "1"), (1, 1 / 24, 2 / 24, "1"), (2, 2 / 24, 0.1, "1")]
+
+
+def test_more_chunks_than_any_process_could_hold_are_refused_at_once_and_the_remedy_is_named() -> None:
+    forever = msgspec.structs.replace(span(0, 1), end=JANUARY.replace(year=9999))
+    with pytest.raises(ConfigurationError, match=r"makes 25\d,\d{3},\d{3},\d{3} chunks.*longer --chunk"):
+        plan(forever, chunk_s=1).chunks()
+    with pytest.raises(ConfigurationError, match="250,001 chunks"):
+        plan(span(0, (MAXIMUM_CHUNKS + 1) / 86_400), chunk_s=1).chunks()
+    parts = (Offsets(partition=0, first=0, end=10),) * (MAXIMUM_CHUNKS // 2 + 1)
+    with pytest.raises(ConfigurationError, match="--version"):
+        plan(span(0, 1), span(1, 2, "2"), topic_id="t", offsets=parts).chunks()
+
+
+def test_the_last_chunk_that_a_calendar_has_ends_with_its_span() -> None:
+    end = JANUARY.replace(year=9999, month=12, day=31, hour=12)
+    last = msgspec.structs.replace(span(0, 1), start=end - DAY, end=end)
+    assert [each.end.day for each in plan(last).chunks()] == [31, 31]
 
 
 def test_borders_before_1970_are_cut_alike() -> None:

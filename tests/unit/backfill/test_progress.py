@@ -23,11 +23,16 @@ class Terminal(io.StringIO):
 
 def test_a_line_tells_chunks_records_rate_and_time_left() -> None:
     progress = Progress(chunks=10, found=2, began_s=50.0).with_chunk(KEPT).with_chunk(KEPT)
-    assert progress.line(60.0) == "4 of 10 chunks, 2,000 records, 4 not scored, 200 records/s, 30 s left"
+    assert progress.line(60.0) == "4 of 10 chunks, 2,000 records in this run, 4 not scored, 200 records/s, 30 s left"
 
 
 def test_before_the_first_chunk_nothing_is_foretold() -> None:
     assert Progress(chunks=10).line(5.0) == "0 of 10 chunks, 0 records"
+
+
+def test_one_is_not_told_as_several() -> None:
+    kept = Kept(rows=1, failures=0, digest="0" * 64)
+    assert Progress(chunks=1, began_s=0.0).with_chunk(kept).line(1.0) == "1 of 1 chunk, 1 record, 1 records/s"
 
 
 def test_at_the_end_no_time_is_left() -> None:
@@ -61,6 +66,6 @@ def test_elsewhere_a_line_comes_now_and_then_and_at_the_end() -> None:
             clock.now_s += 1
             teller.tell(number, KEPT)
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "small: going on: 5 of 30 chunks are done"
+    assert lines[0] == "small: going on: 5 of 30 chunks done before"
     assert len(lines) == 4
     assert lines[-1].startswith("small: 30 of 30 chunks")

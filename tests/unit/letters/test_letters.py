@@ -288,10 +288,14 @@ def test_lines_are_folded_with_what_follows_indented() -> None:
 
 def test_a_list_of_letters_fits_a_narrow_terminal_and_says_how_long_ago() -> None:
     now = MOMENT + timedelta(minutes=5, seconds=12)
-    shown = list(list_lines([letter(offset=123_456_789), letter()], now))
+    shown = list(list_lines([letter(offset=123_456_789), letter()], now, {note_key("small", letter().place)}))
     assert all(len(line) <= 80 for line in shown)
-    assert shown[1].split() == ["2026-03-01T12:30:00Z", "5", "min", "12", "s", "2:123456789", "2:17", "2", "wrong-type"]
+    made = ["2026-03-01T12:30:00Z", "5", "min", "12", "s"]
+    assert shown[1].split() == [*made, "2:123456789", "2:17", "2", "no", "wrong-type"]
     assert shown[2] == "    x"
+    assert shown[3].split() == [*made, "2:5", "2:17", "2", "yes", "wrong-type"]
+    (unknown,) = (line for line in list_lines([letter()], now, None) if "wrong-type" in line)
+    assert unknown.split()[-2:] == ["?", "wrong-type"]
 
 
 @pytest.mark.parametrize(
