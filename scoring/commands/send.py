@@ -7,9 +7,8 @@ import click
 import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
-from scoring.console import EXIT_REFUSED
+from scoring.console import EXIT_REFUSED, topics_of, topics_option
 from scoring.contract.errors import ConfigurationError
-from scoring.contract.manifest import Topics
 from scoring.kafka import client_options, kafka_errors
 from scoring.settings import read_settings
 
@@ -29,13 +28,15 @@ FLUSH_S = 60.0
 @click.option(
     "--key", "key_field", help="Field whose value becomes the Kafka key; records of one key keep their order."
 )
-def command(model: str, records: BinaryIO, key_field: str | None) -> None:
+@topics_option
+def command(model: str, records: BinaryIO, key_field: str | None, named_topics: str | None) -> None:
     """Send RECORDS, one JSON document a line, to MODEL's input topic.
 
     A line that is not a JSON object goes out too, without a key: the worker makes it a dead letter. Exit status 1 when
     the broker did not take a record.
     """
-    topic = Topics.of(model).input
+    settings = read_settings()
+    topic = topics_of(settings, model, named_topics).input
     failures: list[str] = []
 
     def report(error: KafkaError | None, _: Message) -> None:
@@ -43,7 +44,7 @@ def command(model: str, records: BinaryIO, key_field: str | None) -> None:
             failures.append(error.str())
 
     with kafka_errors(f"sending to {topic}"):
-        producer = Producer(client_options(read_settings().need_kafka(), linger_ms=5))
+        producer = Producer(client_options(settings.need_kafka(), linger_ms=5))
         sent = sum(
             _produce(producer, topic, line.rstrip(b"\r\n"), key_field, report) for line in records if line.strip()
         )

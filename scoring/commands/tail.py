@@ -7,10 +7,10 @@ import click
 import msgspec
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from scoring.console import topics_of, topics_option
 from scoring.contract.dead_letter import PREFIX
 from scoring.contract.errors import ConfigurationError, Unavailable
-from scoring.contract.manifest import Topics
-from scoring.kafka import client_options, headers_of, kafka_errors
+from scoring.kafka import Options, client_options, headers_of, kafka_errors
 from scoring.settings import read_settings
 
 TIMEOUT_S = 10.0
@@ -31,16 +31,18 @@ MARKERS = 4
 @click.option("--last", default=10, show_default=True, type=click.IntRange(min=0), help="How many.")
 @click.option("--dead-letters", is_flag=True, help="Records that could not be scored, with their reasons.")
 @click.option("--follow", is_flag=True, help="Go on with new ones until interrupted.")
-def command(model: str, *, last: int, dead_letters: bool, follow: bool) -> None:
+@topics_option
+def command(model: str, *, last: int, dead_letters: bool, follow: bool, named_topics: str | None) -> None:
     """Write the newest predictions of MODEL, one JSON document a line, oldest first.
 
     Only what is committed is shown. A dead letter is shown with its reason and its value as text.
     """
-    topics = Topics.of(model)
+    settings = read_settings()
+    topics = topics_of(settings, model, named_topics)
     topic = topics.dead_letters if dead_letters else topics.predictions
     shown = _letter if dead_letters else _prediction
     with kafka_errors(f"reading {topic}"):
-        consumer = _consumer()
+        consumer = _consumer(settings.need_kafka())
         try:
             for message in _newest(consumer, topic, last):
                 click.echo(shown(message))
@@ -54,8 +56,7 @@ def command(model: str, *, last: int, dead_letters: bool, follow: bool) -> None:
             consumer.close()
 
 
-def _consumer() -> Consumer:
-    kafka = read_settings().need_kafka()
+def _consumer(kafka: Options) -> Consumer:
     return Consumer(
         client_options(
             kafka,

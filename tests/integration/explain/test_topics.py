@@ -56,6 +56,15 @@ def test_topics_are_those_that_the_champions_manifest_names(stage: Stage) -> Non
     assert (found["sound"], found["rescored"]["verdict"]) == (True, "identical")
     assert answer(stage, "explain", own.dead_letters, "0", "0", "--model", model)["letter"]["field"] == "x"
 
+    lines = stage.folder / "records.jsonl"
+    lines.write_bytes(record(20) + b"\n")
+    code, _, told = call(stage, "send", model, str(lines))
+    assert (code, f"1 records sent to {own.input}" in told) == (0, True)
+    stage.produced += 1
+    stage.wait_until_done()
+    code, shown, _ = call(stage, "tail", model)
+    assert (code, len(shown.splitlines())) == (0, 9)
+
     code, _, told = call(stage, "explain", own.input, "0", "1")
     assert (code, f"the ledger knows {model}" in told, "--model" in told) == (2, True, True)
     code, _, told = call(stage, "explain", "elsewhere", "0", "1", "--model", model)
