@@ -24,12 +24,12 @@ def command(folder: Path, name: str, body: str) -> None:
 
 
 def test_it_says_nothing_where_all_is_there(tmp_path: Path) -> None:
-    done = run(tmp_path, "redis-server", "promtool", "initdb", "chromium")
+    done = run(tmp_path, "redis-server", "promtool", "initdb", "chromium", "hey")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_what_is_missing_is_named_and_the_tests_run_all_the_same(tmp_path: Path) -> None:
-    done = run(tmp_path, "initdb", "promtool", "chromium")
+    done = run(tmp_path, "initdb", "promtool", "chromium", "hey")
     assert done.returncode == 0
     assert done.stderr.endswith("apt-get install redis-server\n")
 
@@ -38,7 +38,7 @@ def test_what_is_missing_is_named_and_the_tests_run_all_the_same(tmp_path: Path)
 def test_root_on_debian_gets_it_installed_without_a_server_being_started(tmp_path: Path) -> None:
     log = tmp_path / "apt.log"
     command(tmp_path, "apt-get", f'echo "$* $SYSTEMD_OFFLINE" >> {log}')
-    done = run(tmp_path, "initdb", "redis-server", "chromium", uid=0)
+    done = run(tmp_path, "initdb", "redis-server", "chromium", "hey", uid=0)
     assert done.returncode == 0, done.stderr
     assert log.read_text().splitlines() == ["update -qq 1", "install -y -qq --no-install-recommends prometheus 1"]
     assert "prometheus" in done.stdout
@@ -46,6 +46,6 @@ def test_root_on_debian_gets_it_installed_without_a_server_being_started(tmp_pat
 
 def test_it_goes_on_where_the_packages_cannot_be_had(tmp_path: Path) -> None:
     command(tmp_path, "apt-get", "exit 100")
-    done = run(tmp_path, "initdb", "redis-server", "chromium", uid=0)
+    done = run(tmp_path, "initdb", "redis-server", "chromium", "hey", uid=0)
     assert done.returncode == 0
     assert "apt-get install prometheus" in done.stderr
