@@ -5,12 +5,8 @@ scores; how many such processes there are at a time, how many requests wait for 
 """
 
 import asyncio
-import os
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
 import msgspec
@@ -21,9 +17,9 @@ from starlette.responses import Response
 from scoring.api.asking import asked_of, deadline_of
 from scoring.api.body import JSON
 from scoring.api.problems import Kind, Problem
+from scoring.api.processes import NotStarted, Processes
 from scoring.explain.answering import Because, Question, Unexplained, explain_command, read_answer
 from scoring.predictions.reading import MAXIMUM_OFFSET, MAXIMUM_PARTITION
-from scoring.worker.attended import attended
 
 # Requests that wait for each that is being answered; one more is answered with 429.
 WAITING = 8
@@ -46,13 +42,10 @@ class Explanations:
     """
 
     def __init__(self, at_a_time: int, command: Callable[[], Sequence[str]] = explain_command) -> None:
-        self._threads = ThreadPoolExecutor(at_a_time, "explanations")
+        self._processes = Processes("explanations", at_a_time, heard=False)
         self._room = at_a_time * (1 + WAITING)
         self._command = command
         self._asked = 0
-        self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._closed = False
 
     async def of(self, question: Question, deadline_s: float) -> bytes:
         """The explanation as JSON.
@@ -71,7 +64,7 @@ class Explanations:
         until_s = time.monotonic() + deadline_s - loop.time()
         try:
             async with asyncio.timeout_at(deadline_s):
-                found = await loop.run_in_executor(self._threads, self._answer, question, until_s)
+                found = await loop.run_in_executor(self._processes.threads, self._answer, question, until_s)
         except TimeoutError:
             found = None
         finally:
@@ -84,47 +77,15 @@ class Explanations:
 
     def close(self) -> None:
         """End the processes and their threads."""
-        with self._lock:
-            self._closed = True
-            for process in self._running:
-                process.kill()
-        self._threads.shutdown(cancel_futures=True)
+        self._processes.close()
 
     def _answer(self, question: Question, until_s: float) -> bytes | Unexplained | None:
         """None where it takes too long."""
-        if time.monotonic() >= until_s:
-            return None
         try:
-            process = self._started()
-        except OSError as error:
-            return _unavailable(f"no process can be started now: {error.strerror}")
-        if process is None:
-            return _unavailable("this process is stopping; ask another one")
-        try:
-            with process:  # closes also what a process that was killed did not read
-                output = self._asked_of(process, question, until_s)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            with self._lock:
-                self._running.discard(process)
-        return read_answer(process.returncode, output)
-
-    def _asked_of(self, process: "subprocess.Popen[bytes]", question: Question, until_s: float) -> bytes:
-        try:
-            return process.communicate(msgspec.json.encode(question), until_s - time.monotonic())[0]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-    def _started(self) -> "subprocess.Popen[bytes] | None":
-        with self._lock:
-            if self._closed:
-                return None
-            command = attended(list(self._command()), os.getpid())
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            self._running.add(process)
-            return process
+            done = self._processes.run(self._command(), msgspec.json.encode(question), until_s)
+        except NotStarted as error:
+            return _unavailable(str(error))
+        return None if done is None else read_answer(done.status, done.output)
 
 
 class ExplainRoutes:

@@ -6,19 +6,15 @@ ask, ledger and registry are asked once, and one that hangs holds up nothing but
 """
 
 import asyncio
-import os
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from scoring.api.problems import Kind, Problem
+from scoring.api.processes import NotStarted, Processes
 from scoring.contract.errors import sentence
-from scoring.worker.attended import attended
 
 KEPT_S = 10.0
 # A registry that is back is asked again soon; one that is away costs a process in so many seconds.
@@ -58,13 +54,10 @@ class Versions:
         self._command = command
         self._clock_s = clock_s
         self._within_s = within_s
-        self._threads = ThreadPoolExecutor(AT_A_TIME, "versions")
+        self._processes = Processes("versions", AT_A_TIME, heard=True)
         self._waiting = 0
         self._under_way: dict[str, asyncio.Task[bytes | _Untold]] = {}
         self._told: dict[str, tuple[float, bytes | _Untold]] = {}
-        self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._closed = False
 
     async def of(self, model: str) -> bytes:
         """A JSON list of versions.
@@ -81,11 +74,7 @@ class Versions:
 
     def close(self) -> None:
         """End the processes and their threads."""
-        with self._lock:
-            self._closed = True
-            for process in self._running:
-                process.kill()
-        self._threads.shutdown(cancel_futures=True)
+        self._processes.close()
 
     def _kept(self, model: str) -> bytes | _Untold | None:
         """What was told of it lately."""
@@ -115,42 +104,20 @@ class Versions:
     async def _ask(self, model: str) -> bytes | _Untold:
         until_s = time.monotonic() + self._within_s
         try:
-            told = await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, model, until_s)
+            told = await asyncio.get_running_loop().run_in_executor(
+                self._processes.threads, self._answer, model, until_s
+            )
             self._told[model] = self._clock_s(), told
             return told
         finally:
             del self._under_way[model]
 
     def _answer(self, model: str, until_s: float) -> bytes | _Untold:
-        if time.monotonic() >= until_s:  # those before it took all of its time
-            return _late(model, self._within_s)
         try:
-            process = self._started(model)
-        except OSError as error:
-            return _Untold(f"no process can be started now: {error.strerror}; the log of the system says more")
-        if process is None:
-            return _Untold("this process is stopping; ask another one")
-        try:
-            output, said = process.communicate(timeout=until_s - time.monotonic())
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            return _late(model, self._within_s)
-        finally:
-            with self._lock:
-                self._running.discard(process)
-        return _read(model, process.returncode, output, said)
-
-    def _started(self, model: str) -> "subprocess.Popen[bytes] | None":
-        with self._lock:
-            if self._closed:
-                return None
-            command = attended(list(self._command(model)), os.getpid())
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-            self._running.add(process)
-            return process
+            done = self._processes.run(self._command(model), b"", until_s)
+        except NotStarted as error:
+            return _Untold(str(error))
+        return _late(model, self._within_s) if done is None else _read(model, done.status, done.output, done.said)
 
 
 def _read(model: str, status: int, output: bytes, said: bytes) -> bytes | _Untold:
