@@ -18,10 +18,10 @@ def asked_of(request: Request) -> Asked:
 
 
 def deadline_of(asked: Asked, ordinary_ms: int, longest_ms: int) -> float:
-    """When the request has to be answered, by the event loop's clock; it began when its head arrived.
+    """When the request has to be answered, by the event loop's clock; it began when its head came.
 
     Raises:
-        Problem: the header holds no number of milliseconds.
+        Problem: the header holds no number of milliseconds, or they were over before the head was read.
     """
     text = asked.headers.get(DEADLINE_HEADER)
     if text is None:
@@ -31,6 +31,9 @@ def deadline_of(asked: Asked, ordinary_ms: int, longest_ms: int) -> float:
     else:
         raise Problem(Kind.MALFORMED, "X-Request-Deadline-Ms must be a number of milliseconds, such as 250")
     since_s = time.perf_counter() - asked.began_s
+    if since_s * 1_000 >= allowed_ms:
+        sentence = f"it waited for {since_s * 1_000:.0f} ms before it was read; ask again, or ask another process"
+        raise Problem(Kind.OUT_OF_REACH, sentence)
     return asyncio.get_running_loop().time() - since_s + allowed_ms / 1_000
 
 

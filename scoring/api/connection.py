@@ -1,18 +1,29 @@
-"""Connections that cannot be held, or filled, by who never asks for anything.
+"""Connections that cannot be held, or filled, by who never asks for anything, and refusals that cost next to nothing.
 
 uvicorn bounds neither how large a request's head may grow nor how long it may take, and both cost memory before
-anybody has shown a token.
+anybody has shown a token. And it makes a task for every request, which takes longer than to see that there is no room
+for it.
 """
 
 import asyncio
 import resource
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from starlette.responses import Response
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from scoring.api.gate import OPEN_PATHS
+from scoring.api.intake import Intake
+
+AtOnce = Callable[[Scope, float], Response | None]
 # Longer than any client takes, and shorter than an attacker would like.
 HEAD_PATIENCE_S = 10.0
 HEAD_MAXIMUM_BYTES = 65_536
+# Who only has much to do must not be taken for dead.
+_PROBES = tuple(f"GET {path} ".encode() for path in OPEN_PATHS)
 # Of a process, also idle ones: what they take stays well below what its micro-batches take.
 CONNECTIONS = 8_192
 # Descriptors for everything else: files, the broker, the database, processes that fetch and explain.
@@ -39,14 +50,20 @@ class BoundedProtocol(HttpToolsProtocol):
 
     Attributes:
         room: for so many connections at a time.
+        at_once: the answer to a request that its head alone decides; it is written before anything waits for it.
+        intake: where requests wait for their turn.
     """
 
     room = CONNECTIONS
+    at_once: AtOnce
+    intake: Intake
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._in_head = False
+        self._in_head = self._in_message = self._begun = False
         self._head_bytes = 0
+        self._came_s = 0.0
+        self._waiting = 0
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -63,13 +80,31 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """More of a request; only what comes behind the piece in which its head began is counted."""
-        before = self._in_head
+        """More of a request, which goes on, or a new one, which has to wait for its turn."""
+        may_go_on = self._in_message or data.startswith(_PROBES) or self.intake.has_room(len(data))
+        if may_go_on and not self._waiting:
+            self._read(data, time.perf_counter())
+            return
+        self._waiting += 1
+        self.transport.pause_reading()
+        self.intake.wait(self, data)
+
+    def take_up(self, data: bytes, came_s: float) -> None:
+        """Its turn has come."""
+        self._waiting -= 1
+        if not self.transport.is_closing():
+            self._read(data, came_s)
+        if not (self._waiting or self.flow.read_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
+
+    def _read(self, data: bytes, came_s: float) -> None:
+        """Go on with the request; only what comes behind the piece in which its head began is counted."""
+        self._came_s, self._begun = came_s, False
         super().data_received(data)
         if not self._in_head:
             return
         self._wait_for_a_head()
-        if before:
+        if not self._begun:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_MAXIMUM_BYTES:
                 self.transport.abort()
@@ -77,12 +112,32 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head = self._in_message = self._begun = True
+        self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
         """Its head is there: what follows has the request's own bounds."""
         self._has_a_head()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """All of it is there."""
+        self._in_message = False
+        super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        # What waits behind another request of its connection has its task: one would call the next, without end.
+        answer = None if self.pipeline else self.at_once(cast(Scope, cycle.scope), self._came_s)
+        if answer is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        closing = not cycle.keep_alive or (b"connection", b"close") in answer.raw_headers
+        head = _head(answer, cycle.default_headers, closing=closing)
+        self.transport.write(head if cycle.scope["method"] == "HEAD" else head + bytes(answer.body))
+        cycle.response_started = cycle.response_complete = True  # what comes of its body is passed over
+        if closing:
+            self.transport.close()
+        self.on_response_complete()
 
     def _wait_for_a_head(self) -> None:
         if self._patience is None:
@@ -95,6 +150,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._patience = None
 
 
-def bounded(room: int) -> type[BoundedProtocol]:
+def _head(answer: Response, always: Sequence[tuple[bytes, bytes]], *, closing: bool) -> bytes:
+    told = [*always, *answer.raw_headers]
+    if closing and (b"connection", b"close") not in told:
+        told.append((b"connection", b"close"))
+    return STATUS_LINE[answer.status_code] + b"".join(b"%b: %b\r\n" % header for header in told) + b"\r\n"
+
+
+def bounded(room: int, at_once: AtOnce, intake: Intake) -> type[BoundedProtocol]:
     """The protocol of a server that has room for so many connections."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"room": room})
+    parts = {"room": room, "at_once": staticmethod(at_once), "intake": intake}
+    return type("BoundedProtocol", (BoundedProtocol,), parts)

@@ -26,7 +26,8 @@ from scoring.contract.prediction import CORRELATION_HEADERS
 Headers = Mapping[bytes, bytes]
 ASKED = "baton"
 """Under this key of its scope the application finds what is asked."""
-_OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+OPEN_PATHS = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""What probes ask for, without a token."""
 _SCORING = re.compile(
     r"/v1/models/(?P<model>[^/]+)/(?P<name>score)"
     r"|/v2/models/(?P<served>[^/]+)(?:/versions/(?P<version>[^/]+))?/(?P<other>infer)"
@@ -43,7 +44,7 @@ class Asked(msgspec.Struct, kw_only=True, gc=False):
         operation: which way of scoring is asked for; empty for everything else.
         model, version: what is to score, where scoring is asked for.
         trusted: whether a token was shown that allows it.
-        began_s: when it arrived, by ``time.perf_counter``.
+        began_s: when its head came, by ``time.perf_counter``.
         size_bytes: of the body, as far as the head tells; else the most that it may have.
         status: what it was answered with; 0 as long as it is not.
         problem: the code of the problem that it was answered with.
@@ -93,24 +94,43 @@ class Gate:
         self._request_bytes = request_bytes
         self._operation = operation
 
+    def at_once(self, scope: Scope, came_s: float) -> Response | None:
+        """Take a request in hand; or the answer, where its head alone says that there is nothing to be had.
+
+        Under more load than can be carried most requests end here: nothing was made for them, and nobody waited.
+
+        Args:
+            came_s: when its head came, by ``time.perf_counter``.
+        """
+        asked = scope[ASKED] = self._asked(scope, came_s)
+        try:
+            self._admit(scope["path"], asked)
+        except Problem as problem:
+            answer = refusal(problem, scope)
+            asked.status = answer.status_code
+            answer.raw_headers.extend(self._always(asked))
+            self._count(asked, scope)
+            return answer
+        return None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request, which ``at_once`` may have taken in hand already."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = self._asked(scope)
-        scope[ASKED] = asked
+        if ASKED not in scope and (answer := self.at_once(scope, time.perf_counter())) is not None:
+            await answer(scope, receive, send)
+            return
+        asked: Asked = scope[ASKED]
 
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
                 asked.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_always(asked.headers)]
-                if self._leaves_a_body(asked):
-                    message["headers"].append((b"connection", b"close"))
+                message["headers"] = [*message.get("headers", ()), *self._always(asked)]
             await send(message)
 
         try:
-            await self._let_through(scope, receive, telling, asked)
+            await self._answer(scope, receive, telling, asked)
         except Problem as problem:
             await refusal(problem, scope)(scope, receive, telling)
         except ClientDisconnect:
@@ -120,7 +140,22 @@ class Gate:
             if not asked.status:
                 await refusal(Problem(Kind.INTERNAL, "the log says more; ask again"), scope)(scope, receive, telling)
         finally:
+            if asked.operation:
+                self._hand.answered(asked.size_bytes)
             self._count(asked, scope)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, asked: Asked) -> None:
+        if asked.operation:
+            answer = await self._score(asked, Request(scope, receive))
+            await answer(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _always(self, asked: Asked) -> list[tuple[bytes, bytes]]:
+        """What every answer has: nobody keeps it, and it names the request as the request does."""
+        repeated = [(name, value) for name, value in asked.headers.items() if name in _REPEATED]
+        closing = [(b"connection", b"close")] if self._leaves_a_body(asked) else []
+        return [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), *repeated, *closing]
 
     def _leaves_a_body(self, asked: Asked) -> bool:
         """Whether more of a body may come than anybody wants to read to its end."""
@@ -134,35 +169,34 @@ class Gate:
         if asked.problem:
             self._metrics.problems[asked.problem] += 1
 
-    def _asked(self, scope: Scope) -> Asked:
+    def _asked(self, scope: Scope, came_s: float) -> Asked:
         headers: Headers = dict(scope["headers"])
         if sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
             headers = {**headers, b"authorization": b""}  # who stands in front may have looked at the other one
         length = headers.get(b"content-length", b"")
         size_bytes = int(length) if length.isdigit() else self._request_bytes
-        asked = Asked(headers=headers, began_s=time.perf_counter(), size_bytes=size_bytes)
+        asked = Asked(headers=headers, began_s=came_s, size_bytes=size_bytes)
         found = _SCORING.fullmatch(scope["path"]) if scope["method"] == "POST" else None
         if found is not None:
             asked.operation, asked.model = found["name"] or found["other"], found["model"] or found["served"]
             asked.version = found["version"]
         return asked
 
-    async def _let_through(self, scope: Scope, receive: Receive, send: Send, asked: Asked) -> None:
-        self._authorise(scope["path"], asked)
-        if not scope["path"].isprintable():
+    def _admit(self, path: str, asked: Asked) -> None:
+        """Take it in hand, where scores are asked for.
+
+        Raises:
+            Problem: it may not ask for this, or there is no room.
+        """
+        self._authorise(path, asked)
+        if not path.isprintable():
             # The application's routes end before a last line feed; the gate would not have seen what is asked for.
             raise Problem(Kind.NOT_FOUND, "no path has a control character in it")
         if not asked.operation:
-            await self._app(scope, receive, send)
             return
         if asked.size_bytes > self._request_bytes:
             raise too_large(self._request_bytes)
         self._hand.take(asked.size_bytes)
-        try:
-            answer = await self._score(asked, Request(scope, receive))
-            await answer(scope, receive, send)
-        finally:
-            self._hand.answered(asked.size_bytes)
 
     def _authorise(self, path: str, asked: Asked) -> None:
         """Note whether a token allows it.
@@ -176,7 +210,7 @@ class Gate:
             asked.trusted = hmac.compare_digest(authorization.encode(), f"Bearer {self._metrics_token}".encode())
         needed = _needed(path, scoring=bool(asked.operation))
         asked.trusted |= token is not None and not needed.isdisjoint(token.scopes)
-        if asked.trusted or path in _OPEN:
+        if asked.trusted or path in OPEN_PATHS:
             return
         if token is None:
             raise Problem(Kind.NO_TOKEN, "send Authorization: Bearer TOKEN; `baton api token` makes one")
@@ -205,9 +239,3 @@ def _needed(path: str, *, scoring: bool) -> frozenset[Allowed]:
     if path == "/v2" or path.startswith(("/v2/", "/livez", "/readyz")):
         return frozenset({Allowed.READ, Allowed.SCORE})
     return frozenset({Allowed.READ})
-
-
-def _always(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """What every answer has: nobody keeps it, and it names the request as the request does."""
-    repeated = [(name, value) for name, value in headers.items() if name in _REPEATED]
-    return [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"), *repeated]

@@ -5,7 +5,6 @@ from functools import partial
 from uuid import uuid4
 
 import structlog
-from starlette.types import ASGIApp
 
 from scoring.api.app import guarded, make_app
 from scoring.api.explanations import ExplainRoutes, Explanations
@@ -90,7 +89,7 @@ class Serving:
         source = self._source(settings, name)
         self._read = ReadRoutes(self._service, Versions(), partial(exposition, source))
         score = ScoreRoutes(self._service, settings)
-        self.app: ASGIApp = guarded(
+        self.app = guarded(
             make_app(score, self._read, self._predictions, self._explanations),
             score,
             tokens=TokenFile(settings.need_tokens_file()),

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from scoring.api.connection import bounded, room_for_connections
+from scoring.api.intake import Intake
 from scoring.api.parts import Serving
 from scoring.contract.errors import ConfigurationError
 from scoring.log import library_log
@@ -26,6 +27,8 @@ STOP_PATIENCE_S = 15
 KEEP_ALIVE_S = 30
 BACKLOG = 2_048
 BEAT_EVERY_S = 1.0
+# The event loop takes up one connection of each in a turn, and under load a turn takes milliseconds.
+SOCKETS = 16
 log = structlog.get_logger()
 
 
@@ -75,7 +78,6 @@ def serve(
     certificate = certificate_of(settings)
     config = uvicorn.Config(
         _nothing_yet,
-        http=bounded(room_for_connections()),
         ws="none",
         lifespan="off",
         access_log=False,
@@ -104,8 +106,10 @@ async def _serve(
 ) -> None:
     serving = Serving(settings, asyncio.get_running_loop(), clients)
     config.app = serving.app
+    config.http = bounded(room_for_connections(), serving.app.at_once, Intake(asyncio.get_running_loop()))
     serving.start()
     address, port = bound.getsockname()[:2]
+    sockets = [bound, *(listening(address, port) for _ in range(SOCKETS - 1))]
     log.info("api.started", address=address, port=port, models=list(settings.need_models()), tls=config.is_ssl)
     gc.collect()
     gc.freeze()  # what is there now stays; it is never looked at again
@@ -113,7 +117,7 @@ async def _serve(
     watchdog.start()
     beating = asyncio.create_task(_beat(watchdog, serving))
     try:
-        await uvicorn.Server(config).serve(sockets=[bound])
+        await uvicorn.Server(config).serve(sockets=sockets)
     finally:
         beating.cancel()
         watchdog.stop()

@@ -1,6 +1,7 @@
 """Processes that tests started and did not end."""
 
 import os
+from contextlib import suppress
 
 import psutil
 
@@ -19,7 +20,7 @@ def end_processes_of_dead_runs() -> None:
 def end_processes_of_this_run() -> list[str]:
     """End what this test run has started and not ended; returns the command lines."""
     left = [process for process in psutil.process_iter() if _is_left_over(process)]
-    described = [" ".join(process.cmdline()[:6]) for process in left]
+    described = [command_of(process, 6) for process in left]
     for process in left:
         process.kill()
     psutil.wait_procs(left, timeout=5)
@@ -30,7 +31,19 @@ def _is_left_over(process: psutil.Process) -> bool:
     if process.pid == os.getpid() or _run_of(process) != os.getpid():
         return False
     # Python's own helper ends with its parent.
-    return not any("multiprocessing.resource_tracker" in part for part in process.cmdline())
+    return "multiprocessing.resource_tracker" not in command_of(process)
+
+
+def command_of(process: psutil.Process, parts: int | None = None) -> str:
+    """How a process was started, or the first so many parts of that; empty where it has ended meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline()[:parts])
+    return ""
+
+
+def started_about(what: str) -> list[psutil.Process]:
+    """The processes under this one with that in their command."""
+    return [each for each in psutil.Process().children(recursive=True) if what in command_of(each)]
 
 
 def _run_of(process: psutil.Process) -> int | None:

@@ -18,6 +18,8 @@ import psutil
 import psycopg
 import pytest
 
+from tests.support.leftovers import command_of
+
 INSTALL = "apt-get install -y postgresql"
 # Recovery after a crash, on a machine that others keep busy.
 _START_WITHIN_S = 180.0
@@ -86,7 +88,7 @@ class PostgresServer:
         """End a process that serves a client; the server then throws all clients out. False where none was served."""
         assert self._process is not None
         children = psutil.Process(self._process.pid).children()
-        serving = [process for process in children if "postgres: postgres" in " ".join(process.cmdline())]
+        serving = [process for process in children if "postgres: postgres" in command_of(process)]
         try:
             if serving:
                 chooser.choice(serving).kill()

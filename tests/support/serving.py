@@ -16,9 +16,10 @@ import msgspec
 import uvicorn
 
 from scoring.api.app import guarded, make_app
-from scoring.api.connection import BoundedProtocol
+from scoring.api.connection import BoundedProtocol, bounded
 from scoring.api.explanations import ExplainRoutes, Explanations
 from scoring.api.hand import Limits
+from scoring.api.intake import Intake
 from scoring.api.metrics import ApiMetrics, Source, exposition
 from scoring.api.prediction_routes import PredictionRoutes
 from scoring.api.read_routes import ReadRoutes
@@ -177,7 +178,11 @@ class Served:
         )
         limits = Limits(requests=settings.api_requests, records=settings.api_records, size_bytes=settings.api_bytes)
         self.service = Service(
-            scoring=self.scoring, phases=lambda: self.phases, limits=limits, metrics=self.metrics, clock_s=self._clock_s
+            scoring=self.scoring,
+            phases=lambda: self.phases,
+            limits=limits,
+            metrics=self.metrics,
+            clock_s=self._clock_s,
         )
         source = Source(
             metrics=self.metrics,
@@ -201,8 +206,10 @@ class Served:
             service=self.service,
             settings=settings,
         )
+        self.intake = Intake(loop)
+        http = bounded(BoundedProtocol.room, app.at_once, self.intake)
         self._server = uvicorn.Server(
-            uvicorn.Config(app, http=BoundedProtocol, ws="none", lifespan="off", access_log=False, log_config=None)
+            uvicorn.Config(app, http=http, ws="none", lifespan="off", access_log=False, log_config=None)
         )
         self.scoring.start()
         self._ready.set()

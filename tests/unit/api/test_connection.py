@@ -3,13 +3,17 @@
 import resource
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
 
 import httpx
+import msgspec
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scoring.api import connection
-from tests.support.serving import Served, records, scores_of, wait_until
+from tests.support.serving import Held, Served, records, scores_of, wait_until
 
 PATH = "/v1/models/small/score"
 
@@ -90,6 +94,120 @@ def test_a_body_that_nobody_asked_for_is_not_read_to_its_end(
         endless.sendall(head.encode() + b"5\r\nhello\r\n")
         assert endless.recv(65_536).startswith(b"HTTP/1.1 " + status)
         assert ended(endless)
+
+
+def request(path: str, token: str, *, body: bytes = b"{}") -> bytes:
+    headers = f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n"
+    return head.encode() + body
+
+
+def answers(made: socket.socket, count: int) -> list[tuple[int, dict[str, str], bytes]]:
+    """Status, headers and body of the next answers of a connection."""
+    with made.makefile("rb") as stream:
+        return [_answer(stream) for _ in range(count)]
+
+
+def _answer(stream: BinaryIO) -> tuple[int, dict[str, str], bytes]:
+    status = int(stream.readline().split()[1])
+    lines = iter(lambda: stream.readline().strip(), b"")
+    headers = {name.lower(): value for name, value in (line.decode().split(": ", 1) for line in lines)}
+    return status, headers, stream.read(int(headers["content-length"]))
+
+
+def test_a_refusal_by_the_head_alone_leaves_the_connection_as_it_was(served: Served) -> None:
+    refused = request(PATH, "nobody", body=b"x" * 50_000)
+    with connected(served) as made:
+        for _ in range(3):
+            made.sendall(refused[:1_000])
+            ((status, headers, body),) = answers(made, 1)
+            assert (status, headers["content-type"]) == (401, "application/problem+json")
+            assert "date" in headers
+            assert b"no-token" in body
+            made.sendall(refused[1_000:])
+            made.sendall(request(PATH, served.both, body=msgspec.json.encode(records(0))))
+            assert [status for status, _, _ in answers(made, 1)] == [200]
+
+
+def test_nothing_is_made_for_a_request_that_is_refused_by_its_head(served: Served) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a task was made")
+
+    with connected(served) as made, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HttpToolsProtocol, "_start_asgi_task", never)
+        made.sendall(request(PATH, "nobody"))
+        assert [status for status, _, _ in answers(made, 1)] == [401]
+
+
+def test_what_is_refused_by_its_head_is_counted_and_names_its_request(served: Served) -> None:
+    with served.client() as client:
+        for _ in range(3):
+            answer = client.post(PATH, json=records(0), headers={"Authorization": "", "X-Request-ID": "r-1"})
+            assert (answer.status_code, answer.headers["x-request-id"]) == (401, "r-1")
+    assert served.metrics.problems["no-token"] == 3
+
+
+def test_a_refusal_of_a_head_request_has_no_body(served: Served) -> None:
+    with connected(served) as made:
+        made.sendall(b"HEAD /v1/models HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        with made.makefile("rb") as stream:
+            assert stream.readline().startswith(b"HTTP/1.1 401 ")
+            lengths = [line for line in iter(stream.readline, b"\r\n") if line.startswith(b"content-length: ")]
+            assert int(lengths[0].split()[1]) > 0
+            assert stream.readline().startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_refusal_ends_a_connection_that_is_not_to_be_kept(served: Served) -> None:
+    with connected(served) as made:
+        made.sendall(request(PATH, "nobody").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        ((status, headers, _),) = answers(made, 1)
+        assert (status, headers["connection"]) == (401, "close")
+        assert ended(made)
+
+
+def test_requests_on_end_are_answered_in_their_order_whoever_is_refused(tmp_path: Path) -> None:
+    held = Held()
+    with Served(tmp_path, lookups=held, api_deadline_ms=60_000) as served:
+        served.promote()
+        good = request(PATH, served.both, body=msgspec.json.encode(records(0)))
+        bad = request(PATH, "nobody")
+        with connected(served) as made:
+            made.sendall(good + bad * 2_000 + good)  # far more than calls may lie within each other
+            wait_until(lambda: served.service.hand.requests >= 1)
+            held.go_on.set()
+            assert [status for status, _, _ in answers(made, 2_002)] == [200, *[401] * 2_000, 200]
+
+
+def test_more_than_a_turn_takes_up_is_answered_all_the_same(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served.intake, "_a_turn", 1)
+    good = request(PATH, served.both, body=msgspec.json.encode(records(*range(300))))
+    with ExitStack() as stack:
+        several = [stack.enter_context(connected(served)) for _ in range(40)]
+        for _ in range(3):
+            for made in several:
+                made.sendall(good)
+            for made in several:
+                ((status, _, body),) = answers(made, 1)
+                assert (status, len(msgspec.json.decode(body)["predictions"])) == (200, 300)
+
+
+def test_who_goes_away_before_its_turn_keeps_nobody_waiting_and_a_probe_has_none(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = served.intake._turn
+    monkeypatch.setattr(served.intake, "_turn", lambda: None)  # nobody's turn ever comes
+    monkeypatch.setattr(served.intake, "_a_turn", 0)
+    with connected(served) as gone, connected(served) as stays:
+        gone.sendall(request(PATH, served.both))
+        stays.sendall(request(PATH, "nobody"))
+        wait_until(lambda: len(served.intake._waiting) == 2)
+        with connected(served) as probe:
+            probe.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert [status for status, _, _ in answers(probe, 1)] == [200]
+        gone.close()
+        monkeypatch.undo()
+        served.intake._loop.call_soon_threadsafe(turn)
+        assert [status for status, _, _ in answers(stays, 1)] == [401]
 
 
 def test_there_is_room_for_as_many_connections_as_there_are_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import httpx
 import msgspec
-import psutil
 import pytest
 
 from scoring.api import explanations
 from scoring.api.examples import ANSWERS
 from scoring.explain.answering import DONE, UNEXPLAINED, Because, Unexplained, explain_command, read_answer
 from scoring.explain.explanation import Explanation
+from tests.support.leftovers import started_about
 from tests.support.serving import Served, records, scores_of, wait_until
 
 PATH = "/v1/predictions/small/explanation"
@@ -108,14 +108,9 @@ def test_what_a_setting_lacks_is_told_by_the_process_itself() -> None:
 def test_what_takes_too_long_is_ended_at_its_deadline(served: Served, held: Path) -> None:
     answer = ask(served, **{"X-Request-Deadline-Ms": "1500"})
     assert code(answer) == (504, "deadline-passed")
-    wait_until(lambda: not children(held))
+    wait_until(lambda: not started_about(str(held)))
     (held / "go on").touch()
     assert ask(served).status_code == 200
-
-
-def children(held: Path) -> list[psutil.Process]:
-    """Processes that explain."""
-    return [each for each in psutil.Process().children(recursive=True) if str(held) in " ".join(each.cmdline())]
 
 
 def test_so_many_are_made_at_a_time_so_many_wait_and_one_more_is_told_to_come_back(

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import httpx
 import msgspec
-import psutil
 import pytest
 
 from scoring.api import versions as module
 from scoring.api.documents import VersionList
 from scoring.api.problems import Kind, Problem
 from scoring.api.versions import FAILURE_KEPT_S, KEPT_S, Versions
+from tests.support.leftovers import started_about
 from tests.support.serving import METRICS_TOKEN, Served, records, scores_of, wait_until
 
 LISTED = (
@@ -170,14 +170,9 @@ def test_what_takes_too_long_is_ended_and_says_what_to_look_at(served: Served, h
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:baton:problem:unavailable")
     assert "did not answer within 2 s" in answer.json()["detail"]
     assert "BATON_LEDGER_URL and BATON_REGISTRY_URI" in answer.json()["detail"]
-    wait_until(lambda: not children(held))
+    wait_until(lambda: not started_about(str(held)))
     wait_until(lambda: not served.versions._under_way)
     assert ask(served).json()["detail"] == answer.json()["detail"]  # and nobody is asked
-
-
-def children(held: Path) -> list[psutil.Process]:
-    """Processes that ask."""
-    return [each for each in psutil.Process().children(recursive=True) if str(held) in " ".join(each.cmdline())]
 
 
 def test_a_process_that_stops_waits_for_no_registry(served: Served, held: Path) -> None:
