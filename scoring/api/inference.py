@@ -5,6 +5,7 @@ data (https://github.com/triton-inference-server/server, docs/protocol/extension
 uses unless told otherwise. What a client sends becomes records of JSON again, which the stream's decoder judges.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -84,6 +85,7 @@ def read_inference(body: bytes, head_bytes: int | None, limit: int) -> tuple[Inf
     head, rest = (body, b"") if head_bytes is None else (body[:head_bytes], body[head_bytes:])
     try:
         asked = msgspec.json.decode(head, type=Inference)
+        _refuse_what_is_there_twice(head, asked)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise Problem(Kind.MALFORMED, f"{error}; send inputs with name, shape, datatype and data") from error
     if not asked.inputs:
@@ -95,6 +97,24 @@ def read_inference(body: bytes, head_bytes: int | None, limit: int) -> tuple[Inf
     if count > limit:
         raise too_many(count, limit)
     return asked, _woven(asked.inputs, rest, count)
+
+
+def _refuse_what_is_there_twice(head: bytes, asked: Inference) -> None:
+    """Of two values under one key the decoder keeps the last, and who sent them may have meant the other.
+
+    Raises:
+        Problem: some key is there twice.
+    """
+    tensors = len(asked.inputs) + len(asked.outputs)
+    most = {b"inputs": 1, b"outputs": 1, b"name": tensors} | dict.fromkeys((b"shape", b"datatype", b"data"), tensors)
+    if b"\\u" not in head and all(head.count(b'"%b"' % key) <= count for key, count in most.items()):
+        return  # a look at every key would take longer than all the rest
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        if len({name for name, _ in pairs}) < len(pairs):
+            raise Problem(Kind.MALFORMED, "a key is there twice")
+
+    json.loads(head, object_pairs_hook=once, parse_int=str, parse_float=str)
 
 
 def _records(inputs: Sequence[Tensor]) -> int:

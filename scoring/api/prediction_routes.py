@@ -10,7 +10,6 @@ from fastapi import Query
 from starlette.responses import Response
 
 from scoring.api.body import JSON
-from scoring.api.hand import Hand, Limits
 from scoring.api.problems import Kind, Problem
 from scoring.contract.errors import ConfigurationError, ContractError, Unavailable, sentence
 from scoring.predictions.reading import MAXIMUM_OFFSET, MAXIMUM_PARTITION, Predictions
@@ -37,7 +36,7 @@ class PredictionRoutes:
         self._connect = connect
         self._predictions: Predictions | None = None
         self._threads = ThreadPoolExecutor(AT_A_TIME, "predictions")
-        self._hand = Hand(Limits(requests=WAITING))
+        self._asked = 0
 
     def close(self) -> None:
         """Let go of threads and connections."""
@@ -72,11 +71,14 @@ class PredictionRoutes:
         return _json({"predictions": _all(own, _prediction), "dead_letters": _all(refused, _letter)})
 
     async def _ask(self, question: Callable[[Predictions], Found]) -> Found:
-        self._hand.take(0)
+        if self._asked >= WAITING:
+            sentence = f"{self._asked} questions wait for the predictions' database, and no more may; ask again"
+            raise Problem(Kind.QUEUE_FULL, sentence, limit="questions")
+        self._asked += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, question)
         finally:
-            self._hand.answered(0)
+            self._asked -= 1
 
     def _answer(self, question: Callable[[Predictions], Found]) -> Found:
         try:

@@ -6,6 +6,7 @@ from html import escape
 from scoring.explain.explanation import Contributions, Explanation, Verdict
 from scoring.explain.telling import (
     entry_text,
+    field_lines,
     gate_text,
     input_lines,
     judged_text,
@@ -49,6 +50,7 @@ def page(found: Explanation) -> str:
         *_contributions(found.contributions),
         *_features(found),
         *_enrichment(found),
+        *_section("Fields as they were read", field_lines(found)),
         *_input(found),
         *_section("What could not be had", found.missing),
     ]

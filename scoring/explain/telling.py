@@ -184,7 +184,18 @@ def contribution_lines(found: Contributions) -> Iterator[str]:
         yield f"  {part.value:+.6f}  {bar:<{_BAR}}  {part.feature}"
 
 
+def field_lines(found: Explanation) -> Iterator[str]:
+    """What was read of the record, where no features tell of it."""
+    if not found.features:
+        for field in found.fields:
+            yield f"{field.name} = {shown(field.value)} ({field.type})"
+
+
 def _table_lines(found: Explanation) -> Iterator[str]:
+    fields = [*field_lines(found)]
+    if fields:
+        yield "fields as they were read:"
+    yield from (f"  {line}" for line in fields)
     if found.enrichment:
         yield "looked up:"
     for each in found.enrichment:

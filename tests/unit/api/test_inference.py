@@ -242,6 +242,31 @@ def test_what_cannot_be_read_is_malformed(body: bytes) -> None:
     assert caught.value.kind is Kind.MALFORMED
 
 
+ONE = msgspec.json.encode(X)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": [%b], "inputs": [%b]}' % (ONE, ONE),
+        b'{"inputs": [], "in\\u0070uts": [%b]}' % ONE,
+        b'{"outputs": [{"name": "score"}], "inputs": [%b], "outputs": []}' % ONE,
+        b'{"inputs": [%b]}' % ONE.replace(b"{", b'{"data": [2.0], ', 1),
+        b'{"inputs": [%b]}' % ONE.replace(b"{", b'{"shape": [1], ', 1),
+        b'{"inputs": [%b]}' % ONE.replace(b"{", b'{"name": "y", ', 1),
+    ],
+)
+def test_a_key_that_is_there_twice_is_malformed(body: bytes) -> None:
+    with pytest.raises(Problem, match="there twice"):
+        read_inference(body, None, 100)
+
+
+def test_a_value_that_reads_like_a_key_is_none() -> None:
+    inputs = [{**X, "name": name, "datatype": "BYTES", "data": ["inputs\u0001"]} for name in ("inputs", "data", "name")]
+    body = msgspec.json.encode({"inputs": inputs, "id": "inputs", "parameters": {"name": "shape", "data": 1}})
+    assert len(read_inference(body, None, 100)[1]) == 1
+
+
 def test_a_value_that_is_no_plain_one_reaches_no_other_field(served: Served) -> None:
     """What a client calls a value stays the value of its field."""
     inputs = tensors(columns(0))

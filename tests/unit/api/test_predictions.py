@@ -7,6 +7,7 @@ import httpx
 import msgspec
 import pytest
 
+from scoring.api import prediction_routes
 from scoring.api.documents import History, KeptPrediction, Lineage
 from scoring.database.connection import Database
 from scoring.database.migrations import migrate
@@ -81,6 +82,17 @@ def test_a_record_leads_to_its_prediction_or_to_its_dead_letter_with_the_reason(
     other = client.get(f"{PATH}/lineage", params={**place, "offset": 78})
     assert (other.status_code, other.json()["type"]) == (404, "urn:baton:problem:not-found")
     assert client.get("/v1/predictions/other/lineage", params=place).status_code == 404
+
+
+def test_one_question_more_than_may_wait_is_told_to_come_back(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_routes, "WAITING", 0)
+    answer = client.get(f"{PATH}/latest?key=a")
+    assert (answer.status_code, answer.json()["limit"]) == (429, "questions")
+    assert "BATON" not in answer.json()["detail"]  # no setting allows more
+    monkeypatch.undo()
+    assert client.get(f"{PATH}/latest?key=a").status_code == 200
 
 
 @pytest.mark.parametrize(

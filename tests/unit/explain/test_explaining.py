@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from html import escape
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from scoring.explain.explaining import Evidence, explain
 from scoring.explain.explanation import Explanation, Verdict
 from scoring.explain.judging import Judge, Raw
 from scoring.explain.page import page
-from scoring.explain.telling import lines
+from scoring.explain.telling import lines, shown
 from scoring.kafka import RecordHeaders
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer
@@ -333,6 +334,18 @@ def test_a_lookup_that_has_no_row_now_and_one_that_cannot_be_asked_are_told(tmp_
         assert again.today is not None
         assert again.today.scored
         assert [said.partition(";")[0] for said in again.today.unasked] == list(told)
+
+
+def test_what_was_read_of_a_record_is_told_where_no_features_tell_of_it(scorer: Scorer) -> None:
+    found = explain(evidence(scorer, record(7)))
+    assert found.fields
+    assert "fields as they were read:" not in "\n".join(lines(found))
+    without = msgspec.structs.replace(found, features=())
+    told = "\n".join(lines(without))
+    for field in found.fields:
+        line = f"{field.name} = {shown(field.value)} ({field.type})"
+        assert f"  {line}" in told
+        assert escape(line) in page(without)
 
 
 def test_a_dead_letter_that_todays_champion_would_score_says_so(scorer: Scorer, windy: Scorer) -> None:
