@@ -1,4 +1,4 @@
-"""The application: which path leads to which operation, behind the gate."""
+"""The application: which path leads to which operation, behind the entrance."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
 from scoring import __version__
+from scoring.api.entrance import Entrance, refusal
 from scoring.api.explanations import ExplainRoutes
-from scoring.api.gate import Gate, refusal
 from scoring.api.operations import OPERATIONS
 from scoring.api.prediction_routes import PredictionRoutes
 from scoring.api.problems import Kind, Problem
@@ -27,7 +27,7 @@ _KINDS = {404: Kind.NOT_FOUND, 405: Kind.WRONG_METHOD}
 def make_app(
     score: ScoreRoutes, read: ReadRoutes, predictions: PredictionRoutes, explanations: ExplainRoutes
 ) -> FastAPI:
-    """The operations, without the gate."""
+    """The operations, without the entrance."""
     routes = {"scoring": score, "reading": read, "predictions": predictions, "explanations": explanations}
     app = FastAPI(
         title="Baton",
@@ -64,9 +64,9 @@ def guarded(
     metrics_token: str | None,
     service: Service,
     settings: Settings,
-) -> Gate:
-    """The operations behind the gate."""
-    return Gate(
+) -> Entrance:
+    """The operations behind the entrance."""
+    return Entrance(
         app,
         score.answer,
         tokens=tokens,

@@ -5,14 +5,14 @@ import time
 
 from starlette.requests import Request
 
-from scoring.api.gate import ASKED, Asked, too_large
+from scoring.api.entrance import ASKED, Asked, too_large
 from scoring.api.problems import Kind, Problem
 
 DEADLINE_HEADER = b"x-request-deadline-ms"
 
 
 def asked_of(request: Request) -> Asked:
-    """What the gate noted."""
+    """What the entrance noted."""
     found: Asked = request.scope[ASKED]
     return found
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from scoring.api.gate import OPEN_PATHS
+from scoring.api.entrance import OPEN_PATHS
 from scoring.api.intake import Intake
 
 AtOnce = Callable[[Scope, float], Response | None]

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from scoring.api.answers import Answer, Result
 from scoring.api.asking import asked_of, body_of, deadline_of, media_type_of
 from scoring.api.body import JSON, records_of
-from scoring.api.gate import Asked
+from scoring.api.entrance import Asked
 from scoring.api.inference import answer, read_inference
 from scoring.api.metrics import READ
 from scoring.api.problems import Kind, Problem
@@ -33,7 +33,7 @@ class ScoreRoutes:
         self._settings = settings
 
     async def answer(self, asked: Asked, request: Request) -> Response:
-        """Whichever the gate has found to be asked for."""
+        """Whichever the entrance has found to be asked for."""
         if asked.operation == "score":
             return await self.score(asked.model, request)
         return await self._infer(asked.model, asked.version, request)

@@ -115,7 +115,7 @@ def job_of(prepared: Prepared, plan: Plan, place: Place, run: str, folder: Path)
     )
 
 
-class Worker:
+class ChunkScorer:
     """Does chunks of one job, one after the other. A context manager: leaving it closes the connections."""
 
     def __init__(self, job: Job, clock: Clock = REAL) -> None:

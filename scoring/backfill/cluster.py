@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from scoring.backfill.asked import Asked
-from scoring.backfill.chunks import Place, Worker, job_of
+from scoring.backfill.chunks import ChunkScorer, Place, job_of
 from scoring.backfill.prepare import prepare
 from scoring.backfill.refusals import Superseded
 from scoring.backfill.run import finish
@@ -76,8 +76,8 @@ def do(asked: Asked, place: Place, settings: Settings, *, run: str, part: Part) 
         done = store.done()
         todo = [number for number in range(part.first, part.end) if number not in done]
         job = job_of(prepared, plan, place, run_of(run), Path(folder) / "staged")
-        with Worker(job) as worker:
-            kept = [worker.do(number) for number in todo]
+        with ChunkScorer(job) as scorer:
+            kept = [scorer.do(number) for number in todo]
     return Told(chunks=len(kept), rows=sum(each.rows for each in kept), failures=sum(each.failures for each in kept))
 
 

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 
 import msgspec
 
-from scoring.backfill.chunks import Job, Worker
+from scoring.backfill.chunks import ChunkScorer, Job
 from scoring.backfill.outcomes import RowsLost
 from scoring.backfill.plan import Plan
 from scoring.backfill.store import Finished, Kept, Store
@@ -34,7 +34,7 @@ def run(job: Job, store: Store, processes: int, tell: Told) -> Finished:
 
     Raises:
         Unavailable: something cannot be reached, or a process was ended; run it again, and it goes on.
-        BatonError: as ``Worker.do``.
+        BatonError: as ``ChunkScorer.do``.
     """
     numbers = {chunk.number for chunk in job.plan.chunks()}
     todo = sorted(numbers - store.done().keys())
@@ -59,9 +59,9 @@ def finish(plan: Plan, store: Store, run: str) -> Finished:
 
 
 def _alone(job: Job, todo: Sequence[int]) -> Iterator[tuple[int, Kept]]:
-    with Worker(job) as worker:
+    with ChunkScorer(job) as scorer:
         for number in todo:
-            yield number, worker.do(number)
+            yield number, scorer.do(number)
 
 
 def _together(job: Job, todo: Sequence[int], helpers: int) -> Iterator[tuple[int, Kept]]:
@@ -79,13 +79,13 @@ def _together(job: Job, todo: Sequence[int], helpers: int) -> Iterator[tuple[int
     try:
         with _no_interrupt_inherited():
             _hand_out(pool, numbers, waiting, helpers)
-        with Worker(job) as worker:
+        with ChunkScorer(job) as scorer:
             while numbers or waiting:
                 number = numbers.popleft() if numbers else _taken_back(waiting)
                 if number is None:
                     wait(waiting, return_when=FIRST_COMPLETED)
                 else:
-                    yield number, worker.do(number)
+                    yield number, scorer.do(number)
                 yield from _ended(waiting)
                 _hand_out(pool, numbers, waiting, helpers)
     except BrokenProcessPool as error:
@@ -125,7 +125,7 @@ def _ended(waiting: dict[Future[bytes], int]) -> Iterator[tuple[int, Kept]]:
 
 
 _job: Job | None = None
-_worker: Worker | None = None
+_scorer: ChunkScorer | None = None
 
 
 def _start(job: bytes, parent: int) -> None:
@@ -136,9 +136,9 @@ def _start(job: bytes, parent: int) -> None:
 
 
 def _do(number: int) -> bytes:
-    """A chunk. The worker is made here, for what goes wrong in a pool's start is told to nobody."""
-    global _worker  # noqa: PLW0603
+    """A chunk. The scorer is made here, for what goes wrong in a pool's start is told to nobody."""
+    global _scorer  # noqa: PLW0603
     if _job is None:
         raise Unavailable("a process that scores is not ready")
-    _worker = _worker or Worker(_job)
-    return msgspec.json.encode(_worker.do(number))
+    _scorer = _scorer or ChunkScorer(_job)
+    return msgspec.json.encode(_scorer.do(number))

@@ -18,7 +18,7 @@ import msgspec
 import sqlalchemy as sa
 
 from scoring.backfill import parquet_store, sql_store
-from scoring.backfill.chunks import Job, Worker
+from scoring.backfill.chunks import ChunkScorer, Job
 from scoring.backfill.outcomes import Outcomes
 from scoring.backfill.plan import Chunk
 from scoring.backfill.refusals import Busy
@@ -145,13 +145,13 @@ def _note(store: Any, outcomes: Outcomes) -> Kept:
 
 def _plant_border() -> None:
     """The planted bug: one chunk at each border is of the version before."""
-    made = Worker.outcomes
+    made = ChunkScorer.outcomes
 
-    def outcomes(self: Worker, chunk: Chunk) -> Outcomes:
+    def outcomes(self: ChunkScorer, chunk: Chunk) -> Outcomes:
         before = [span for span in self._job.plan.spans if span.end == chunk.start]
         return made(self, msgspec.structs.replace(chunk, span=before[0]) if before else chunk)
 
-    Worker.outcomes = outcomes  # type: ignore[method-assign]  # that is how it is planted
+    ChunkScorer.outcomes = outcomes  # type: ignore[method-assign]  # that is how it is planted
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scoring.backfill.asked import asked_for
-from scoring.backfill.chunks import Place, Worker, job_of
+from scoring.backfill.chunks import ChunkScorer, Place, job_of
 from scoring.backfill.cluster import Part, begin, do, end, parted
 from scoring.backfill.outcomes import RowsLost
 from scoring.backfill.prepare import Prepared, prepare
@@ -96,7 +96,7 @@ def test_parts_are_of_as_equal_a_size_as_can_be(chunks: int, parts: int, sizes: 
     assert [number for part in found for number in range(part.first, part.end)] == [*range(chunks)]
 
 
-def test_a_worker_closes_what_it_opened(past: Past) -> None:
+def test_a_scorer_closes_what_it_opened(past: Past) -> None:
     ready = prepare(ASKED, settings(past), past.folder / "bundles")
-    with Worker(job_of(ready, ready.plan, place(past, "x"), "run", past.folder / "staged")) as worker:
-        assert worker.outcomes(ready.plan.chunks()[0]).rows == 100
+    with ChunkScorer(job_of(ready, ready.plan, place(past, "x"), "run", past.folder / "staged")) as scorer:
+        assert scorer.outcomes(ready.plan.chunks()[0]).rows == 100

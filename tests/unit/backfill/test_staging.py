@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scoring.backfill.asked import asked_for
-from scoring.backfill.chunks import Job, Place, Worker
+from scoring.backfill.chunks import ChunkScorer, Job, Place
 from scoring.backfill.lookahead import Span
 from scoring.backfill.plan import Plan
 from scoring.backfill.staging import Staged, key_of, stage
@@ -77,7 +77,7 @@ def test_each_chunk_has_the_records_that_reading_anew_gives(tmp_path: Path, sour
     staged = stage(plain.plan, [manifest, manifest], counting, tmp_path / "staged")
     assert counting.read_of == ["records.csv", "x.csv", "colors.csv"]
     kept = Job(**{**{name: getattr(plain, name) for name in plain.__struct_fields__}, "staged": staged})
-    with Worker(plain) as anew, Worker(kept) as once:
+    with ChunkScorer(plain) as anew, ChunkScorer(kept) as once:
         found = [(anew.outcomes(chunk), once.outcomes(chunk)) for chunk in plain.plan.chunks()]
     assert [first.digest for first, _ in found] == [second.digest for _, second in found]
     assert sum(first.rows for first, _ in found) == RECORDS

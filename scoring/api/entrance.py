@@ -1,4 +1,4 @@
-"""The gate: what every request passes first. Who asks, whether there is room, and what became of it.
+"""The entrance: what every request passes first. Who asks, whether there is room, and what became of it.
 
 It is the outermost part of the application, so that what is refused costs little: under more load than can be carried
 most requests are.
@@ -61,7 +61,7 @@ class Asked(msgspec.Struct, kw_only=True, gc=False):
     problem: str = ""
 
 
-class Gate:
+class Entrance:
     """Lets requests through to the application.
 
     Args:
@@ -190,7 +190,7 @@ class Gate:
         """
         self._authorise(path, asked)
         if not path.isprintable():
-            # The application's routes end before a last line feed; the gate would not have seen what is asked for.
+            # The application's routes end before a last line feed; the entrance would not have seen what is asked for.
             raise Problem(Kind.NOT_FOUND, "no path has a control character in it")
         if not asked.operation:
             return
