@@ -35,20 +35,17 @@ class Kind(Enum):
     OUT_OF_REACH = "deadline-out-of-reach", HTTPStatus.SERVICE_UNAVAILABLE, "The deadline cannot be met"
     LATE = "deadline-passed", HTTPStatus.GATEWAY_TIMEOUT, "The deadline passed before the answer was there"
 
-    @property
-    def code(self) -> str:
-        """The stable word."""
-        return self.value[0]
+    def __init__(self, code: str, status: HTTPStatus, title: str) -> None:
+        """A kind.
 
-    @property
-    def status(self) -> HTTPStatus:
-        """The status that it is answered with."""
-        return self.value[1]
-
-    @property
-    def title(self) -> str:
-        """What it is, in a sentence."""
-        return self.value[2]
+        Args:
+            code: the stable word.
+            status: that it is answered with.
+            title: what it is, in a sentence.
+        """
+        self.code = code
+        self.status = status
+        self.title = title
 
 
 _AGAIN = {Kind.QUEUE_FULL, Kind.NOT_READY, Kind.UNAVAILABLE, Kind.OUT_OF_REACH, Kind.LATE}
