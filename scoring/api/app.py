@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Scope
 
 from scoring import __version__
-from scoring.api.entrance import Entrance, refusal
+from scoring.api.entrance import Entrance, refusal, unexpected
 from scoring.api.explanations import ExplainRoutes
 from scoring.api.operations import OPERATIONS
 from scoring.api.prediction_routes import PredictionRoutes
@@ -100,4 +100,4 @@ async def _refused(request: Request, error: Any) -> Response:
 
 
 async def _unexpected(request: Request, _error: Exception) -> Response:
-    return refusal(Problem(Kind.INTERNAL, "the log says more; ask again"), request.scope)
+    return refusal(unexpected(), request.scope)

@@ -33,6 +33,7 @@ _SCORING = re.compile(
     r"|/v2/models/(?P<served>[^/]+)(?:/versions/(?P<version>[^/]+))?/(?P<other>infer)"
 )
 _REPEATED = frozenset(name.encode() for name in CORRELATION_HEADERS)
+_LENGTH_DIGITS = 20  # of a number of 64 bits; zeros may stand before it without end
 _GONE = 499  # nobody's standard, but everybody's habit: the client did not wait for the answer
 log = structlog.get_logger()
 
@@ -106,12 +107,18 @@ class Entrance:
         try:
             self._admit(scope["path"], asked)
         except Problem as problem:
-            answer = refusal(problem, scope)
-            asked.status = answer.status_code
-            answer.raw_headers.extend(self._always(asked))
-            self._count(asked, scope)
-            return answer
+            return self._refused(problem, scope, asked)
+        except Exception:
+            log.exception("request.failed", operation=asked.operation)
+            return self._refused(unexpected(), scope, asked)
         return None
+
+    def _refused(self, problem: Problem, scope: Scope, asked: Asked) -> Response:
+        answer = refusal(problem, scope)
+        asked.status = answer.status_code
+        answer.raw_headers.extend(self._always(asked))
+        self._count(asked, scope)
+        return answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, which ``at_once`` may have taken in hand already."""
@@ -138,7 +145,7 @@ class Entrance:
         except Exception:
             log.exception("request.failed", operation=asked.operation)
             if not asked.status:
-                await refusal(Problem(Kind.INTERNAL, "the log says more; ask again"), scope)(scope, receive, telling)
+                await refusal(unexpected(), scope)(scope, receive, telling)
         finally:
             if asked.operation:
                 self._hand.answered(asked.size_bytes)
@@ -174,7 +181,7 @@ class Entrance:
         if sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
             headers = {**headers, b"authorization": b""}  # who stands in front may have looked at the other one
         length = headers.get(b"content-length", b"")
-        size_bytes = int(length) if length.isdigit() else self._request_bytes
+        size_bytes = int(length) if length.isdigit() and len(length) <= _LENGTH_DIGITS else self._request_bytes
         asked = Asked(headers=headers, began_s=came_s, size_bytes=size_bytes)
         found = _SCORING.fullmatch(scope["path"]) if scope["method"] == "POST" else None
         if found is not None:
@@ -224,6 +231,11 @@ def refusal(problem: Problem, scope: Scope) -> Response:
     asked.problem = problem.kind.code
     body = problem.document(inference=scope["path"].startswith("/v2"))
     return Response(body, problem.kind.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def unexpected() -> Problem:
+    """Something that nobody expected."""
+    return Problem(Kind.INTERNAL, "the log says more; ask again")
 
 
 def too_large(limit: int) -> Problem:

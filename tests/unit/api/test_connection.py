@@ -13,6 +13,7 @@ import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from scoring.api import connection
+from scoring.api.entrance import Entrance
 from tests.support.serving import Held, Served, records, scores_of, wait_until
 
 PATH = "/v1/models/small/score"
@@ -137,6 +138,30 @@ def test_nothing_is_made_for_a_request_that_is_refused_by_its_head(served: Serve
         patch.setattr(HttpToolsProtocol, "_start_asgi_task", never)
         made.sendall(request(PATH, "nobody"))
         assert [status for status, _, _ in answers(made, 1)] == [401]
+
+
+def test_what_nobody_expected_at_the_entrance_is_told_and_logged(
+    served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("nobody expected this")
+
+    monkeypatch.setattr(Entrance, "_authorise", fail)
+    with connected(served) as made:
+        made.sendall(request(PATH, served.both))
+        ((status, _, body),) = answers(made, 1)
+        assert (status, msgspec.json.decode(body)["type"]) == (500, "urn:baton:problem:internal")
+        monkeypatch.undo()
+        made.sendall(request(PATH, served.both, body=msgspec.json.encode(records(0))))
+        assert [status for status, _, _ in answers(made, 1)] == [200]
+    assert "nobody expected this" in "".join(capsys.readouterr())
+
+
+def test_a_length_with_zeros_before_it_is_a_length(served: Served) -> None:
+    good = request(PATH, served.both, body=msgspec.json.encode(records(0)))
+    with connected(served) as made:
+        made.sendall(good.replace(b"Content-Length: ", b"Content-Length: " + b"0" * 5_000))
+        assert [status for status, _, _ in answers(made, 1)] == [200]
 
 
 def test_what_is_refused_by_its_head_is_counted_and_names_its_request(served: Served) -> None:
