@@ -51,7 +51,8 @@ class Api:
     @property
     def url(self) -> str:
         """Where it is served; empty as long as it is not."""
-        started = [line for line in self.log.read_text().splitlines() if '"api.started"' in line]
+        whole, _, _ = self.log.read_text(errors="replace").rpartition("\n")  # the last line may be half written
+        started = [line for line in whole.splitlines() if '"api.started"' in line]
         if not started:
             return ""
         told = json.loads(started[0])

@@ -160,17 +160,17 @@ class Ground(Arena):
     def letters(self) -> list[Record]:
         return read_all(self.bootstrap, self.topics.dead_letters)
 
-    def wait_for_log(self, text: str, *, slot: int = 0, timeout_s: float = 30.0) -> None:
+    def wait_for_log(self, text: str, *, slot: int = 0, timeout_s: float = 60.0) -> None:
         wait_until(lambda: text in self.log_of(slot), timeout_s, f"the log of slot {slot} never said {text!r}")
 
-    def wait_for_status(self, condition: Callable[[dict[str, Any]], bool], *, timeout_s: float = 30.0) -> None:
+    def wait_for_status(self, condition: Callable[[dict[str, Any]], bool], *, timeout_s: float = 60.0) -> None:
         """Wait until the newest heartbeat's status of the model fulfils a condition."""
         wait_until(lambda: condition(self.state()), timeout_s, f"the status is {self.state()}", every_s=0.3)
 
-    def wait_for_exit(self, process: subprocess.Popen[bytes], timeout_s: float = 30.0) -> int:
+    def wait_for_exit(self, process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> int:
         return process.wait(timeout_s)
 
-    def wait_for_heartbeats(self, count: int, *, slot: int = 0, timeout_s: float = 30.0) -> None:
+    def wait_for_heartbeats(self, count: int, *, slot: int = 0, timeout_s: float = 60.0) -> None:
         """Wait until the worker in a slot has sent so many more."""
         own = f"{self.deployment}/{slot}"
         before = sum(beat["worker"] == own for beat in self.heartbeats())
@@ -182,9 +182,9 @@ class Ground(Arena):
         )
 
     def events(self, slot: int = 0) -> list[dict[str, Any]]:
-        """The lines of a worker's log that are structured."""
-        lines = [line for line in self.log_of(slot).splitlines() if line.startswith("{")]
-        return [json.loads(line) for line in lines]
+        """The lines of a worker's log that are structured; what is being written is none yet."""
+        whole, _, _ = self.log_of(slot).rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 class Warehouse:

@@ -14,7 +14,7 @@ def end_processes_of_dead_runs() -> None:
     for process in psutil.process_iter():
         run = _run_of(process)
         if run is not None and run != os.getpid() and not psutil.pid_exists(run):
-            process.kill()
+            _end(process)
 
 
 def end_processes_of_this_run() -> list[str]:
@@ -22,9 +22,14 @@ def end_processes_of_this_run() -> list[str]:
     left = [process for process in psutil.process_iter() if _is_left_over(process)]
     described = [command_of(process, 6) for process in left]
     for process in left:
-        process.kill()
+        _end(process)
     psutil.wait_procs(left, timeout=5)
     return described
+
+
+def _end(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def _is_left_over(process: psutil.Process) -> bool:

@@ -65,7 +65,7 @@ class Held(NoLookups):
 
     def resolve(self, schema: FeatureSchema, columns: Columns, rows: int) -> dict[str, Column]:
         self.asked.release()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         return super().resolve(schema, columns, rows)
 
 
@@ -124,7 +124,7 @@ class Served:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -216,7 +216,7 @@ class Served:
         await self._server._serve([self._bound])
 
 
-def wait_until(condition: Any, timeout_s: float = 10.0) -> None:
+def wait_until(condition: Any, timeout_s: float = 30.0) -> None:
     """Wait for a condition."""
     asked = threading.Event()
     for _ in range(int(timeout_s / 0.005)):

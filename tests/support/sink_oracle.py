@@ -253,7 +253,7 @@ class _Client:
         if self._postgres:
             self._connection: Any = psycopg.connect(parsed.set(drivername="postgresql").render_as_string(False))
         else:
-            self._connection = sqlite3.connect(parsed.database or "")
+            self._connection = sqlite3.connect(parsed.database or "", timeout=60)
 
     def __enter__(self) -> Self:
         return self

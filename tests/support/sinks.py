@@ -64,7 +64,7 @@ class Sinks:
         """What the sinks of a slot have logged."""
         return (self._folder / f"sink-{slot}.log").read_text()
 
-    def wait_for_log(self, event: str, slot: int = 0, timeout_s: float = 30.0) -> None:
+    def wait_for_log(self, event: str, slot: int = 0, timeout_s: float = 60.0) -> None:
         """Wait until a sink of a slot has logged this."""
         wait_until(lambda: event in self.log(slot), timeout_s, f"slot {slot} never logged {event}: {self.log(slot)}")
 
@@ -81,10 +81,10 @@ class Sinks:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, _read(error.read())
-        except urllib.error.URLError:
+        except OSError:  # also where it ends while it answers
             return 0, None
 
-    def wait_for_probe(self, good: Callable[[int, Any], bool], otherwise: str, timeout_s: float = 30.0) -> None:
+    def wait_for_probe(self, good: Callable[[int, Any], bool], otherwise: str, timeout_s: float = 60.0) -> None:
         """Wait until ``/readyz`` answers so."""
         wait_until(lambda: good(*self.probe("/readyz")), timeout_s, otherwise)
 
@@ -98,7 +98,7 @@ class Sinks:
             return found[-1].faultless
 
         try:
-            wait_until(stands, 10, "the tables are not what the topics are", every_s=0.5)
+            wait_until(stands, 30, "the tables are not what the topics are", every_s=0.5)
         except AssertionError as error:
             raise AssertionError(f"{error}: {found[-1]}\n{self.log()[-3000:]}") from error
         return found[-1]
