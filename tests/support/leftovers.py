@@ -7,6 +7,8 @@ import psutil
 
 RUN_MARKER = "BATON_TEST_RUN"
 """Environment variable with the pid of the test run; whatever a run starts inherits it."""
+# What was told to end may do so a little later.
+_ENDING_S = 10
 
 
 def end_processes_of_dead_runs() -> None:
@@ -19,7 +21,8 @@ def end_processes_of_dead_runs() -> None:
 
 def end_processes_of_this_run() -> list[str]:
     """End what this test run has started and not ended; returns the command lines."""
-    left = [process for process in psutil.process_iter() if _is_left_over(process)]
+    found = [process for process in psutil.process_iter() if _is_left_over(process)]
+    _, left = psutil.wait_procs(found, timeout=_ENDING_S)
     described = [command_of(process, 6) for process in left]
     for process in left:
         _end(process)
