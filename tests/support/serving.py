@@ -65,7 +65,7 @@ class Held(NoLookups):
 
     def resolve(self, schema: FeatureSchema, columns: Columns, rows: int) -> dict[str, Column]:
         self.asked.release()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         return super().resolve(schema, columns, rows)
 
 
@@ -103,7 +103,7 @@ class Served:
         self.reader = make_token(path, "reader", [Scope.READ])
         self.scorer = make_token(path, "scorer", [Scope.SCORE])
         self.both = make_token(path, "both", [Scope.READ, Scope.SCORE])
-        unhurried = {"api_deadline_ms": 10_000, "api_explain_deadline_ms": 100_000, **settings}
+        unhurried = {"api_deadline_ms": 60_000, "api_explain_deadline_ms": 100_000, **settings}
         self.settings = Settings(api_tokens_file=path, models=("small", "other"), **unhurried)
         self.arrivals: SimpleQueue[Arrival] = SimpleQueue()
         self.settled: list[Pending] = []
@@ -124,12 +124,12 @@ class Served:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._thread.join(20)
+        self._thread.join(60)
         self.scoring.stop()
         self.explanations.close()
         self.read.close()
@@ -146,7 +146,7 @@ class Served:
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         """A client with a token, by default one that may do everything."""
         shown = {"Authorization": f"Bearer {self.both if token is None else token}"} if token != "" else {}
-        return httpx.Client(base_url=self.url, headers={**shown, **headers}, timeout=20)
+        return httpx.Client(base_url=self.url, headers={**shown, **headers}, timeout=100)
 
     def bring(self, arrival: Arrival) -> None:
         """Hand over what the fetching side brings, and wait until it counts."""
@@ -216,7 +216,7 @@ class Served:
         await self._server._serve([self._bound])
 
 
-def wait_until(condition: Any, timeout_s: float = 10.0) -> None:
+def wait_until(condition: Any, timeout_s: float = 30.0) -> None:
     """Wait for a condition."""
     asked = threading.Event()
     for _ in range(int(timeout_s / 0.005)):
