@@ -239,9 +239,9 @@ def create_topics(bootstrap: str, topics: Topics) -> None:
         future.result(20)
 
 
-def end_offsets(bootstrap: str, topic: str) -> list[int]:
-    """The last stable offset of each partition."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ends", "isolation.level": "read_committed"})
+def end_offsets(bootstrap: str, topic: str, *, isolation: str = "read_committed") -> list[int]:
+    """The last stable offset of each partition; that behind its last record with ``read_uncommitted``."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ends", "isolation.level": isolation})
     try:
         partitions = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         places = [TopicPartition(topic, number) for number in range(partitions)]
@@ -299,6 +299,15 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, otherwise: str, 
     while not condition():
         assert time.monotonic() < deadline, f"{otherwise} (waited {timeout_s} s)"
         time.sleep(every_s)
+
+
+def wait_until_settled(bootstrap: str, *topics: str, timeout_s: float = 60.0) -> None:
+    """Wait until no transaction is open there: a commit is answered before its markers are in every partition."""
+
+    def settled(topic: str) -> bool:
+        return end_offsets(bootstrap, topic) == end_offsets(bootstrap, topic, isolation="read_uncommitted")
+
+    wait_until(lambda: all(map(settled, topics)), timeout_s, f"a transaction is open in {topics}", every_s=0.1)
 
 
 def kills_of(path: Path) -> Sequence[dict[str, object]]:
