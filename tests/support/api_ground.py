@@ -35,7 +35,7 @@ class ApiGround(Ground):
             process = subprocess.Popen(command, env=self.environment(slot), stdout=file, stderr=file)
         self.workers.append(process)
         api = Api(process, log, self.token, self.model)
-        wait_until(api.answers, 60, "the API does not answer", every_s=0.05)
+        wait_until(api.answers, 100, "the API does not answer", every_s=0.05)
         return api
 
 
@@ -63,7 +63,8 @@ class Api:
         trusted: bool | ssl.SSLContext = True
         if (found := self.log.parent / "certificate.pem").exists():
             trusted = ssl.create_default_context(cafile=str(found))
-        return httpx.Client(base_url=self.url, headers=self._headers, timeout=30, verify=trusted)
+        kept = httpx.Limits(keepalive_expiry=None)  # a connection stays open as long as the process lets it
+        return httpx.Client(base_url=self.url, headers=self._headers, timeout=60, verify=trusted, limits=kept)
 
     def answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -81,7 +82,7 @@ class Api:
             model = self.path.split("/")[3]
             wait_until(
                 lambda: client.get(f"/v1/models/{model}").json()["version"] == str(version),
-                60,
+                100,
                 f"version {version} is not live: {self.log}",
             )
 

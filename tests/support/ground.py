@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -110,6 +111,22 @@ class Ground(Arena):
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         for future in self.admin.incremental_alter_configs([resource]).values():
             future.result(20)
+        # The controller answers before the broker goes by it.
+        wait_until(lambda: self._setting(topic, setting) == value, 60, f"{setting} of {topic} did not become {value}")
+
+    def _setting(self, topic: str, setting: str) -> str | None:
+        (found,) = self.admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+        entry: ConfigEntry = found.result(20)[setting]
+        return entry.value
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic further partitions."""
+        self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(20)
+        # A producer that asks before the broker knows of them refuses what is sent there.
+        wait_until(lambda: self._partitions(topic) == partitions, 60, f"{topic} has {self._partitions(topic)} of them")
+
+    def _partitions(self, topic: str) -> int:
+        return len(self.admin.list_topics(timeout=10).topics[topic].partitions)
 
     def topic_id(self, topic: str) -> str:
         from scoring.worker.directory import TopicDirectory

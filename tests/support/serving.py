@@ -103,7 +103,7 @@ class Served:
         self.reader = make_token(path, "reader", [Scope.READ])
         self.scorer = make_token(path, "scorer", [Scope.SCORE])
         self.both = make_token(path, "both", [Scope.READ, Scope.SCORE])
-        unhurried = {"api_deadline_ms": 10_000, "api_explain_deadline_ms": 100_000, **settings}
+        unhurried = {"api_deadline_ms": 60_000, "api_explain_deadline_ms": 100_000, **settings}
         self.settings = Settings(api_tokens_file=path, models=("small", "other"), **unhurried)
         self.arrivals: SimpleQueue[Arrival] = SimpleQueue()
         self.settled: list[Pending] = []
@@ -129,7 +129,7 @@ class Served:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._thread.join(20)
+        self._thread.join(60)
         self.scoring.stop()
         self.explanations.close()
         self.read.close()
@@ -146,7 +146,7 @@ class Served:
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         """A client with a token, by default one that may do everything."""
         shown = {"Authorization": f"Bearer {self.both if token is None else token}"} if token != "" else {}
-        return httpx.Client(base_url=self.url, headers={**shown, **headers}, timeout=20)
+        return httpx.Client(base_url=self.url, headers={**shown, **headers}, timeout=100)
 
     def bring(self, arrival: Arrival) -> None:
         """Hand over what the fetching side brings, and wait until it counts."""

@@ -15,7 +15,7 @@ import msgspec
 from local.ports import free_ports
 from tests.support.arena import wait_until
 from tests.support.predicted_stream import PredictedStream
-from tests.support.sink_oracle import Verdict, judge, rows_in
+from tests.support.sink_oracle import Verdict, is_locked, judge, rows_in
 
 
 class Sinks:
@@ -51,6 +51,18 @@ class Sinks:
             )
         self._processes.append(process)
         return process
+
+    def freeze(self, process: subprocess.Popen[bytes]) -> None:
+        """Let a sink stand still between two transactions: the locks of one would keep its successor out for ever."""
+        wait_until(lambda: self._frozen(process), 60, "it is always writing")
+
+    def _frozen(self, process: subprocess.Popen[bytes]) -> bool:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # with all of its threads
+        if not is_locked(self.url):
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
 
     def close(self) -> None:
         """End every sink that is still running."""

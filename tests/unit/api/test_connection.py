@@ -21,7 +21,7 @@ PATH = "/v1/models/small/score"
 
 @contextmanager
 def connected(served: Served) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0), 10) as made:
+    with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0), 60) as made:
         yield made
 
 
@@ -35,7 +35,7 @@ def ended(made: socket.socket) -> bool:
 
 @pytest.mark.parametrize("start", [b"", b"POST /v1/models/small/score HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 def test_a_head_that_dawdles_ends_its_connection(served: Served, monkeypatch: pytest.MonkeyPatch, start: bytes) -> None:
-    monkeypatch.setattr(connection, "HEAD_PATIENCE_S", 0.1)
+    monkeypatch.setattr(connection, "HEAD_PATIENCE_S", 1.0)
     with connected(served) as slow:
         slow.sendall(start)
         assert ended(slow)
@@ -45,7 +45,7 @@ def test_a_head_that_dawdles_ends_its_connection(served: Served, monkeypatch: py
 def test_so_does_one_that_dawdles_behind_a_request_that_was_answered(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "HEAD_PATIENCE_S", 0.1)
+    monkeypatch.setattr(connection, "HEAD_PATIENCE_S", 1.0)
     with connected(served) as slow:
         slow.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         assert slow.recv(65_536).startswith(b"HTTP/1.1 200 ")
@@ -72,9 +72,10 @@ def test_a_large_body_is_no_large_head(served: Served) -> None:
             assert len(scores_of(client.post(PATH, json=records(*range(1_000))))) == 1_000
 
 
-def test_one_connection_more_than_there_may_be_is_ended(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_connection_more_than_there_may_be_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection.BoundedProtocol, "room", 2)
-    with served.client() as client, connected(served):
+    monkeypatch.setattr(connection, "HEAD_PATIENCE_S", 600.0)  # nothing else may end it
+    with Served(tmp_path) as served, served.client() as client, connected(served):
         assert client.get("/livez").status_code == 200
         with connected(served) as third:
             assert ended(third)
