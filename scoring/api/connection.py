@@ -126,8 +126,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # What waits behind another request of its connection has its task: one would call the next, without end.
-        answer = None if self.pipeline else self.at_once(cast(Scope, cycle.scope), self._came_s)
+        # What waits behind another request of its connection has its task: one would call the next, without end. So has
+        # what is asked by who does not read the answers: the task waits for that, and nothing more is read meanwhile.
+        waits = self.pipeline or self.flow.write_paused
+        answer = None if waits else self.at_once(cast(Scope, cycle.scope), self._came_s)
         if answer is None:
             super()._start_asgi_task(cycle, app)
             return

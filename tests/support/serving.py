@@ -139,9 +139,9 @@ class Served:
         """Tell the server to end once it has answered."""
         self._server.should_exit = True
 
-    def connections(self) -> int:
-        """How many are open."""
-        return len(self._server.server_state.connections)
+    def connections(self) -> list[Any]:
+        """Those that are open."""
+        return list(self._server.server_state.connections)
 
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         """A client with a token, by default one that may do everything."""

@@ -203,6 +203,18 @@ def test_requests_on_end_are_answered_in_their_order_whoever_is_refused(tmp_path
             assert [status for status, _, _ in answers(made, 2_002)] == [200, *[401] * 2_000, 200]
 
 
+def test_refusals_that_nobody_reads_do_not_fill_the_memory(served: Served) -> None:
+    refused = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000
+    with connected(served) as deaf:
+        deaf.settimeout(0.3)
+        with suppress(TimeoutError):
+            for _ in range(1_000):
+                deaf.sendall(refused)
+        (found,) = served.connections()
+        assert found.transport.get_write_buffer_size() < 2**20
+        assert not found.transport.is_reading()
+
+
 def test_more_than_a_turn_takes_up_is_answered_all_the_same(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served.intake, "_a_turn", 1)
     good = request(PATH, served.both, body=msgspec.json.encode(records(*range(300))))
