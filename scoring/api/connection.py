@@ -126,6 +126,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self.transport.is_closing():  # the one before it was the last
+            cycle.response_complete = True
+            return
         # What waits behind another request of its connection has its task: one would call the next, without end. So has
         # what is asked by who does not read the answers: the task waits for that, and nothing more is read meanwhile.
         waits = self.pipeline or self.flow.write_paused

@@ -190,6 +190,19 @@ def test_a_refusal_ends_a_connection_that_is_not_to_be_kept(served: Served) -> N
         assert ended(made)
 
 
+def test_nothing_is_scored_behind_a_refusal_that_ends_its_connection(served: Served) -> None:
+    last = b"POST /v1/models/small/score HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    good = request(PATH, served.both, body=msgspec.json.encode(records(0)))
+    with connected(served) as made:
+        made.sendall(last + good * 3)
+        assert [status for status, _, _ in answers(made, 1)] == [401]
+        assert ended(made)
+    with served.client() as client:
+        assert scores_of(client.post(PATH, json=records(0)))
+    assert served.metrics.requests == {("score", "401"): 1, ("score", "200"): 1}
+    assert served.service.hand.requests == 0
+
+
 def test_requests_on_end_are_answered_in_their_order_whoever_is_refused(tmp_path: Path) -> None:
     held = Held()
     with Served(tmp_path, lookups=held, api_deadline_ms=60_000) as served:
