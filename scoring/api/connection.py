@@ -86,6 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._read(data, time.perf_counter())
             return
         self._waiting += 1
+        self._unset_keepalive_if_required()
         self.transport.pause_reading()
         self.intake.wait(self, data)
 
@@ -102,6 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._came_s, self._begun = came_s, False
         super().data_received(data)
         if not self._in_head:
+            self._wait_for_another()
             return
         self._wait_for_a_head()
         if not self._begun:
@@ -143,6 +145,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if closing:
             self.transport.close()
         self.on_response_complete()
+
+    def _wait_for_another(self) -> None:
+        """uvicorn does so from an answer on, and no longer once anything came behind it: an empty line, or a body."""
+        ends_anyhow = self._patience or self.timeout_keep_alive_task or self.transport.is_closing()
+        if not ends_anyhow and self.cycle.response_complete:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _wait_for_a_head(self) -> None:
         if self._patience is None:

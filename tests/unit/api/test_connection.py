@@ -53,6 +53,19 @@ def test_so_does_one_that_dawdles_behind_a_request_that_was_answered(
         assert ended(slow)
 
 
+@pytest.mark.parametrize(("asked", "behind"), [(b"GET /livez", b"\r\n"), (b"POST /v1/models/small/score", b"x" * 10)])
+def test_so_does_one_that_asks_for_nothing_more_whatever_comes_behind_its_answer(
+    served: Served, monkeypatch: pytest.MonkeyPatch, asked: bytes, behind: bytes
+) -> None:
+    monkeypatch.setattr(served._server.config, "timeout_keep_alive", 0.2)
+    with connected(served) as idle:
+        length = b"" if asked.startswith(b"GET") else b"Content-Length: 10\r\n"
+        idle.sendall(asked + b" HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n")
+        assert answers(idle, 1)
+        idle.sendall(behind)
+        assert ended(idle)
+
+
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nX-Endless: ", b"GET / HTTP/1.1\r\n"])
 def test_a_head_without_end_ends_its_connection(served: Served, start: bytes) -> None:
     more = b"x" * 16_384 if not start.endswith(b"\n") else b"X-Many: x\r\n" * 1_500
@@ -258,6 +271,24 @@ def test_who_goes_away_before_its_turn_keeps_nobody_waiting_and_a_probe_has_none
         monkeypatch.undo()
         served.intake._loop.call_soon_threadsafe(turn)
         assert [status for status, _, _ in answers(stays, 1)] == [401]
+
+
+def test_who_waits_for_its_turn_is_not_idle(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = served.intake._turn
+    with connected(served) as made:
+        made.sendall(request(PATH, "nobody"))
+        assert [status for status, _, _ in answers(made, 1)] == [401]
+        (found,) = served.connections()
+        wait_until(lambda: found.timeout_keep_alive_task is not None)
+        monkeypatch.setattr(served.intake, "_turn", lambda: None)
+        monkeypatch.setattr(served.intake, "_a_turn", 0)
+        made.sendall(request(PATH, "nobody"))
+        wait_until(lambda: served.intake._waiting)
+        wait_until(lambda: found.timeout_keep_alive_task is None)
+        monkeypatch.undo()
+        served.intake._loop.call_soon_threadsafe(turn)
+        assert [status for status, _, _ in answers(made, 1)] == [401]
+        wait_until(lambda: found.timeout_keep_alive_task is not None)
 
 
 def test_there_is_room_for_as_many_connections_as_there_are_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
