@@ -110,6 +110,25 @@ def test_a_body_that_nobody_asked_for_is_not_read_to_its_end(
         assert ended(endless)
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize(("token", "status"), [("both", 400), ("reader", 403)])
+def test_the_body_of_who_asks_for_another_protocol_is_no_request(
+    served: Served, pieces: int, token: str, status: int
+) -> None:
+    body = request(PATH, served.both, body=msgspec.json.encode(records(0)))
+    asked = request(PATH, getattr(served, token), body=body)
+    asked = asked.replace(b"Host: x", b"Host: x\r\nConnection: Upgrade\r\nUpgrade: h2c", 1)
+    with connected(served) as made:
+        for piece in [asked] if pieces == 1 else [asked[: -len(body)], body]:
+            made.sendall(piece)
+            if piece is not body:
+                ((told, _, problem),) = answers(made, 1)
+                assert told == status
+                assert status != 400 or b"send no Upgrade header" in problem
+        assert ended(made)
+    assert served.metrics.requests == {("score", str(status)): 1}
+
+
 def request(path: str, token: str, *, body: bytes = b"{}") -> bytes:
     headers = f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n"
