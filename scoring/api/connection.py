@@ -64,6 +64,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._came_s = 0.0
         self._waiting = 0
+        self._ending = False
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -95,8 +96,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting -= 1
         if not self.transport.is_closing():
             self._read(data, came_s)
+        if self._ending:
+            self.shutdown()
         if not (self._waiting or self.flow.read_paused or self.transport.is_closing()):
             self.transport.resume_reading()
+
+    def shutdown(self) -> None:
+        """The server ends; what waits for its turn has it before."""
+        self._ending = True
+        if not self._waiting:
+            super().shutdown()
 
     def _read(self, data: bytes, came_s: float) -> None:
         """Go on with the request; only what comes behind the piece in which its head began is counted."""

@@ -310,6 +310,26 @@ def test_who_waits_for_its_turn_is_not_idle(served: Served, monkeypatch: pytest.
         wait_until(lambda: found.timeout_keep_alive_task is not None)
 
 
+def test_who_waits_for_its_turn_is_answered_before_the_server_ends(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = served.intake._turn
+    monkeypatch.setattr(served.intake, "_turn", lambda: None)
+    monkeypatch.setattr(served.intake, "_a_turn", 0)
+    good = request(PATH, served.both, body=msgspec.json.encode(records(0)))
+    with connected(served) as idle, connected(served) as scored, connected(served) as refused:
+        scored.sendall(good)
+        refused.sendall(request(PATH, "nobody"))
+        wait_until(lambda: len(served.intake._waiting) == 2)
+        served.stop()
+        assert ended(idle)
+        monkeypatch.undo()
+        served.intake._loop.call_soon_threadsafe(turn)
+        for made, status in ((scored, 200), (refused, 401)):
+            assert [told for told, _, _ in answers(made, 1)] == [status]
+            assert ended(made)
+
+
 def test_there_is_room_for_as_many_connections_as_there_are_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     limits, asked = [(1_024, 1_024)], list[tuple[int, int]]()
     monkeypatch.setattr(resource, "getrlimit", lambda _which: limits[-1])
