@@ -65,6 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._came_s = 0.0
         self._waiting = 0
         self._ending = False
+        self._answering: RequestResponseCycle | None = None
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -78,6 +79,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended."""
         self._has_a_head()
+        if self._answering is not None:  # uvicorn tells it to the last request that was read, which may wait behind
+            self._answering.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -154,6 +157,7 @@ class BoundedProtocol(HttpToolsProtocol):
         waits = self.pipeline or self.flow.write_paused
         answer = None if waits else self.at_once(cast(Scope, cycle.scope), self._came_s)
         if answer is None:
+            self._answering = cycle
             super()._start_asgi_task(cycle, app)
             return
         closing = not cycle.keep_alive or (b"connection", b"close") in answer.raw_headers

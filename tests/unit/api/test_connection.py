@@ -260,6 +260,21 @@ def test_refusals_that_nobody_reads_do_not_fill_the_memory(served: Served) -> No
         assert not found.transport.is_reading()
 
 
+def test_who_goes_away_with_several_requests_under_way_is_no_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = Held()
+    with Served(tmp_path, lookups=held, api_deadline_ms=60_000) as served:
+        served.promote()
+        with connected(served) as made:
+            made.sendall(request(PATH, served.both, body=msgspec.json.encode(records(0))) * 3)
+            wait_until(lambda: served.service.hand.records)
+        wait_until(lambda: not served.connections())
+        held.go_on.set()
+        wait_until(lambda: not served.service.hand.requests)
+    assert "request.failed" not in "".join(capsys.readouterr())
+
+
 def test_more_than_a_turn_takes_up_is_answered_all_the_same(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served.intake, "_a_turn", 1)
     good = request(PATH, served.both, body=msgspec.json.encode(records(*range(300))))
