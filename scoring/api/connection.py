@@ -22,6 +22,8 @@ AtOnce = Callable[[Scope, float], Response | None]
 # Longer than any client takes, and shorter than an attacker would like.
 HEAD_PATIENCE_S = 10.0
 HEAD_MAXIMUM_BYTES = 65_536
+# Longer than the slowest client takes to read what is written before more is.
+READING_PATIENCE_S = 30.0
 # Who only has much to do must not be taken for dead.
 _PROBES = tuple(f"GET {path} ".encode() for path in OPEN_PATHS)
 # Of a process, also idle ones: what they take stays well below what its micro-batches take.
@@ -66,6 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting = 0
         self._ending = False
         self._answering: RequestResponseCycle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -79,6 +82,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended."""
         self._has_a_head()
+        self.resume_writing()
         if self._answering is not None:  # uvicorn tells it to the last request that was read, which may wait behind
             self._answering.disconnected = True
         super().connection_lost(exc)
@@ -103,6 +107,25 @@ class BoundedProtocol(HttpToolsProtocol):
             self.shutdown()
         if not (self._waiting or self.flow.read_paused or self.transport.is_closing()):
             self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """Much of what was written is not read; a request that has more to tell waits for that, in hand."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(READING_PATIENCE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It is read."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more is asked for. Where the last answer was not read either, to close would be to wait for that."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
 
     def shutdown(self) -> None:
         """The server ends; what waits for its turn has it before."""

@@ -275,6 +275,31 @@ def test_who_goes_away_with_several_requests_under_way_is_no_failure(
     assert "request.failed" not in "".join(capsys.readouterr())
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_who_does_not_read_the_answers_is_not_waited_for(
+    served: Served, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+) -> None:
+    monkeypatch.setattr(connection, "READING_PATIENCE_S", 0.2 if goes_on else 1_000)
+    monkeypatch.setattr(served._server.config, "timeout_keep_alive", 1_000 if goes_on else 0.2)
+    with connected(served) as deaf:
+        wait_until(served.connections)
+        (found,) = served.connections()
+
+        def unread() -> bool:
+            return bool(found.flow.write_paused if goes_on else found.transport.get_write_buffer_size())
+
+        def taken_up() -> bool:
+            return not served.connections() or found.flow.write_paused or served.metrics.problems["no-token"] == asked
+
+        asked = 0
+        with suppress(ConnectionResetError, BrokenPipeError):
+            while served.connections() and not unread():
+                deaf.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n" * (500 if goes_on else 50))
+                asked += 500 if goes_on else 50
+                wait_until(taken_up)
+        wait_until(lambda: not served.connections())
+
+
 def test_more_than_a_turn_takes_up_is_answered_all_the_same(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(served.intake, "_a_turn", 1)
     good = request(PATH, served.both, body=msgspec.json.encode(records(*range(300))))
