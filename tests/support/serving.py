@@ -14,6 +14,7 @@ from uuid import UUID
 import httpx
 import msgspec
 import uvicorn
+import uvloop
 
 from scoring.api.app import guarded, make_app
 from scoring.api.connection import BoundedProtocol, bounded
@@ -115,7 +116,7 @@ class Served:
         self._clock_s = clock_s
         self._bound = listening("127.0.0.1", 0)
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread = threading.Thread(target=self._run_all, daemon=True)
         self.url = f"http://127.0.0.1:{self._bound.getsockname()[1]}"
         self.scoring: Scoring
         self.read: ReadRoutes
@@ -139,9 +140,9 @@ class Served:
         """Tell the server to end once it has answered."""
         self._server.should_exit = True
 
-    def connections(self) -> int:
-        """How many are open."""
-        return len(self._server.server_state.connections)
+    def connections(self) -> list[Any]:
+        """Those that are open."""
+        return list(self._server.server_state.connections)
 
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         """A client with a token, by default one that may do everything."""
@@ -164,6 +165,10 @@ class Served:
         """Take a model out of service."""
         sequence = active.sequence + 1
         self.bring(Retired(active.model, LEDGER, sequence, active.version, active.digest, MOMENT))
+
+    def _run_all(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._run())
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
