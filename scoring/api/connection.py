@@ -89,7 +89,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """More of a request, which goes on, or a new one, which has to wait for its turn."""
-        may_go_on = self._in_message or data.startswith(_PROBES) or self.intake.has_room(len(data))
+        may_go_on = self._in_message or self.intake.has_room(len(data), probe=data.startswith(_PROBES))
         if may_go_on and not self._waiting:
             self._read(data, time.perf_counter())
             return
