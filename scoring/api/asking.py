@@ -41,9 +41,10 @@ async def body_of(request: Request, limit_bytes: int, deadline_s: float) -> byte
     """The body.
 
     Raises:
-        Problem: it is too large, packed, or does not arrive in time.
+        Problem: it is too large, packed, not to be found, or does not arrive in time.
     """
-    if asked_of(request).headers.get(b"content-encoding", b"identity") != b"identity":
+    asked = asked_of(request)
+    if asked.headers.get(b"content-encoding", b"identity") != b"identity":
         raise Problem(Kind.MEDIA_TYPE, "a body must not be compressed")
     pieces, size = [], 0
     try:
@@ -55,6 +56,8 @@ async def body_of(request: Request, limit_bytes: int, deadline_s: float) -> byte
                 pieces.append(piece)
     except TimeoutError:
         raise Problem(Kind.TOO_SLOW, f"{size} bytes of the body arrived within the deadline") from None
+    if not size and asked.size_bytes and b"upgrade" in asked.headers:
+        raise Problem(Kind.MALFORMED, "no body is read where another protocol is asked for; send no Upgrade header")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 

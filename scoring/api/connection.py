@@ -22,6 +22,8 @@ AtOnce = Callable[[Scope, float], Response | None]
 # Longer than any client takes, and shorter than an attacker would like.
 HEAD_PATIENCE_S = 10.0
 HEAD_MAXIMUM_BYTES = 65_536
+# Longer than the slowest client takes to read what is written before more is.
+READING_PATIENCE_S = 30.0
 # Who only has much to do must not be taken for dead.
 _PROBES = tuple(f"GET {path} ".encode() for path in OPEN_PATHS)
 # Of a process, also idle ones: what they take stays well below what its micro-batches take.
@@ -64,6 +66,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._came_s = 0.0
         self._waiting = 0
+        self._ending = False
+        self._answering: RequestResponseCycle | None = None
+        self._unread: asyncio.TimerHandle | None = None
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -77,15 +82,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended."""
         self._has_a_head()
+        self.resume_writing()
+        if self._answering is not None:  # uvicorn tells it to the last request that was read, which may wait behind
+            self._answering.disconnected = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """More of a request, which goes on, or a new one, which has to wait for its turn."""
-        may_go_on = self._in_message or data.startswith(_PROBES) or self.intake.has_room(len(data))
+        may_go_on = self._in_message or self.intake.has_room(len(data), probe=data.startswith(_PROBES))
         if may_go_on and not self._waiting:
             self._read(data, time.perf_counter())
             return
         self._waiting += 1
+        self._unset_keepalive_if_required()
         self.transport.pause_reading()
         self.intake.wait(self, data)
 
@@ -94,14 +103,42 @@ class BoundedProtocol(HttpToolsProtocol):
         self._waiting -= 1
         if not self.transport.is_closing():
             self._read(data, came_s)
+        if self._ending:
+            self.shutdown()
         if not (self._waiting or self.flow.read_paused or self.transport.is_closing()):
             self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """Much of what was written is not read; a request that has more to tell waits for that, in hand."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(READING_PATIENCE_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It is read."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more is asked for. Where the last answer was not read either, to close would be to wait for that."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            super().timeout_keep_alive_handler()
+
+    def shutdown(self) -> None:
+        """The server ends; what waits for its turn has it before."""
+        self._ending = True
+        if not self._waiting:
+            super().shutdown()
 
     def _read(self, data: bytes, came_s: float) -> None:
         """Go on with the request; only what comes behind the piece in which its head began is counted."""
         self._came_s, self._begun = came_s, False
         super().data_received(data)
         if not self._in_head:
+            self._wait_for_another()
             return
         self._wait_for_a_head()
         if not self._begun:
@@ -125,10 +162,25 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_message = False
         super().on_message_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Who asks for another protocol is answered in this one, and then no more.
+
+        The parser takes whatever follows the head for the other protocol: the body, which could be read as a request.
+        """
+        self.cycle.keep_alive = False
+        if self.cycle.response_complete:
+            self.transport.close()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # What waits behind another request of its connection has its task: one would call the next, without end.
-        answer = None if self.pipeline else self.at_once(cast(Scope, cycle.scope), self._came_s)
+        if self.transport.is_closing():  # the one before it was the last
+            cycle.response_complete = True
+            return
+        # What waits behind another request of its connection has its task: one would call the next, without end. So has
+        # what is asked by who does not read the answers: the task waits for that, and nothing more is read meanwhile.
+        waits = self.pipeline or self.flow.write_paused
+        answer = None if waits else self.at_once(cast(Scope, cycle.scope), self._came_s)
         if answer is None:
+            self._answering = cycle
             super()._start_asgi_task(cycle, app)
             return
         closing = not cycle.keep_alive or (b"connection", b"close") in answer.raw_headers
@@ -138,6 +190,14 @@ class BoundedProtocol(HttpToolsProtocol):
         if closing:
             self.transport.close()
         self.on_response_complete()
+
+    def _wait_for_another(self) -> None:
+        """uvicorn does so from an answer on, and no longer once anything came behind it: an empty line, or a body."""
+        ends_anyhow = self._patience or self.timeout_keep_alive_task or self.transport.is_closing()
+        if not ends_anyhow and self.cycle.response_complete:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _wait_for_a_head(self) -> None:
         if self._patience is None:

@@ -12,6 +12,8 @@ from typing import Protocol
 
 # Where all of them are refused this is a turn of a few milliseconds.
 A_TURN = 32
+# Probes pass those who wait; more of them than that are no probes.
+PROBES_A_TURN = 4
 # Where more waits it is taken up as it comes.
 WAITING_BYTES = 16 * 2**20
 
@@ -29,13 +31,17 @@ class Intake:
     def __init__(self, loop: asyncio.AbstractEventLoop, a_turn: int = A_TURN) -> None:
         self._loop = loop
         self._a_turn = a_turn
-        self._taken = 0  # in this turn
+        self._taken = self._probes = 0  # in this turn
         self._turning = False
         self._waiting: deque[tuple[Reader, bytes, float]] = deque()
         self._waiting_bytes = 0
 
-    def has_room(self, size_bytes: int) -> bool:
+    def has_room(self, size_bytes: int, *, probe: bool = False) -> bool:
         """Whether so much, which was read just now, is to be taken up just now."""
+        if probe and self._probes < PROBES_A_TURN:
+            self._probes += 1
+            self._turn()
+            return True
         if self._waiting or self._taken >= self._a_turn:
             return self._waiting_bytes + size_bytes > WAITING_BYTES
         self._taken += 1
@@ -55,7 +61,8 @@ class Intake:
 
     def _turned(self) -> None:
         """Called once a turn, until nothing was taken up in one."""
-        self._taken, self._turning = 0, False
+        self._taken = self._probes = 0
+        self._turning = False
         while self._waiting and self._taken < self._a_turn:
             reader, data, came_s = self._waiting.popleft()
             self._waiting_bytes -= len(data)

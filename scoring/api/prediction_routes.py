@@ -1,6 +1,7 @@
 """Reading what the sink keeps: the latest prediction of a key, its history, and what became of an input record."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypeVar
@@ -37,6 +38,7 @@ class PredictionRoutes:
         self._predictions: Predictions | None = None
         self._threads = ThreadPoolExecutor(AT_A_TIME, "predictions")
         self._asked = 0
+        self._opening = threading.Lock()
 
     def close(self) -> None:
         """Let go of threads and connections."""
@@ -82,9 +84,9 @@ class PredictionRoutes:
 
     def _answer(self, question: Callable[[Predictions], Found]) -> Found:
         try:
-            if self._predictions is None:
-                self._predictions = self._connect()
-            return question(self._predictions)
+            with self._opening:  # by the first of several threads
+                predictions = self._predictions = self._predictions or self._connect()
+            return question(predictions)
         except ContractError as error:
             raise Problem(Kind.MALFORMED, sentence(error)) from error
         except (Unavailable, ConfigurationError) as error:

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.sink.rounds import RECORDS_PER_KILL, postgres_round, sqlite_round
 from tests.faults.sink.stage import Stage, stage
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 KILLS, SEED = 4, 7
 
 

@@ -8,7 +8,7 @@ from tests.faults.airflow.dying import BUG, HANDED_ON, RUN_PER_TRY
 from tests.faults.airflow.rounds import kill_round, plan_of, play
 from tests.faults.airflow.stage import Stage
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800), pytest.mark.filterwarnings("ignore")]
 
 ROUNDS = 4
 SEED = 5

@@ -4,12 +4,12 @@ import pytest
 
 from scoring.contract.alert import Alert, AlertKind
 from tests.faults.airflow.stage import Stage
-from tests.faults.airflow.waking import Waking
+from tests.faults.airflow.waking import WITHIN_S, Waking
 from tests.faults.airflow.waking_rounds import SCHEDULER, TASK, TRIGGERER, kill_round, plan_of
 from tests.support.arena import wait_until
 from tests.support.retrains import BAD_REASONS
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800), pytest.mark.filterwarnings("ignore")]
 
 ROUNDS = 4
 SEED = 1
@@ -54,7 +54,7 @@ def test_a_thousand_malformed_messages_are_put_aside_and_a_good_one_behind_them_
         return {letter["offset"] for letter in waking.put_aside()[aside:]}
 
     # Airflow's database may have the event before the topic has the letters: only both let the listener go on.
-    wait_until(lambda: len(offsets()) == 1_000, 60, "not all of them were put aside")
+    wait_until(lambda: len(offsets()) == 1_000, WITHIN_S, "not all of them were put aside")
     letters = waking.put_aside()[aside:]
     assert {letter["reason"] for letter in letters} == BAD_REASONS
     (run,) = waking.begun()[before:]
@@ -72,7 +72,7 @@ def test_a_run_that_fails_has_covered_its_requests_and_is_told_with_its_reason(w
     def told() -> dict[AlertKind, Alert]:
         return {alert.kind: alert for alert in waking.stage.alerts() if alert.run_id == run.run_id}
 
-    wait_until(lambda: len(told()) == 2, 90, "not both alerts came")
+    wait_until(lambda: len(told()) == 2, WITHIN_S, "not both alerts came")
     task, whole = told()[AlertKind.TASK_FAILED], told()[AlertKind.RUN_FAILED]
     assert (task.model, task.task_id) == (waking.model, "prepare")
     assert task.sentence == "the warehouse has no table trips; tell this run another one"

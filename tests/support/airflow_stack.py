@@ -27,7 +27,7 @@ PROCESSES: Mapping[str, tuple[str, ...]] = {
     "triggerer": ("triggerer", "--skip-serve-logs"),
 }
 """Airflow's own processes by name, with the words behind ``airflow``."""
-READY_WITHIN_S = 120.0
+READY_WITHIN_S = 300.0
 
 
 class AirflowStack:

@@ -35,7 +35,7 @@ class ApiGround(Ground):
             process = subprocess.Popen(command, env=self.environment(slot), stdout=file, stderr=file)
         self.workers.append(process)
         api = Api(process, log, self.token, self.model)
-        wait_until(api.answers, 60, "the API does not answer", every_s=0.05)
+        wait_until(api.answers, 100, "the API does not answer", every_s=0.05)
         return api
 
 
@@ -51,7 +51,8 @@ class Api:
     @property
     def url(self) -> str:
         """Where it is served; empty as long as it is not."""
-        started = [line for line in self.log.read_text().splitlines() if '"api.started"' in line]
+        whole, _, _ = self.log.read_text(errors="replace").rpartition("\n")  # the last line may be half written
+        started = [line for line in whole.splitlines() if '"api.started"' in line]
         if not started:
             return ""
         told = json.loads(started[0])
@@ -62,7 +63,8 @@ class Api:
         trusted: bool | ssl.SSLContext = True
         if (found := self.log.parent / "certificate.pem").exists():
             trusted = ssl.create_default_context(cafile=str(found))
-        return httpx.Client(base_url=self.url, headers=self._headers, timeout=30, verify=trusted)
+        kept = httpx.Limits(keepalive_expiry=None)  # a connection stays open as long as the process lets it
+        return httpx.Client(base_url=self.url, headers=self._headers, timeout=60, verify=trusted, limits=kept)
 
     def answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -80,7 +82,7 @@ class Api:
             model = self.path.split("/")[3]
             wait_until(
                 lambda: client.get(f"/v1/models/{model}").json()["version"] == str(version),
-                60,
+                100,
                 f"version {version} is not live: {self.log}",
             )
 

@@ -155,11 +155,11 @@ class Arena:
     def stop(self, process: subprocess.Popen[bytes]) -> int:
         """SIGTERM, and the exit status."""
         process.send_signal(signal.SIGTERM)
-        return process.wait(30)
+        return process.wait(60)
 
     def log_of(self, slot: int) -> str:
         """The log of all workers of a slot."""
-        return (self.folder / f"worker-{slot}.log").read_text()
+        return (self.folder / f"worker-{slot}.log").read_text(errors="replace")
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ class Arena:
         topics = (self.topics.predictions, self.topics.dead_letters)
         return sum(sum(end_offsets(self.bootstrap, topic)) for topic in topics)
 
-    def feed_until_progress(self, records: int, timeout_s: float = 30.0) -> None:
+    def feed_until_progress(self, records: int, timeout_s: float = 60.0) -> None:
         """Produce records, and wait until outcomes are visible that were not before."""
         before = self.outcomes_visible()  # asked behind the feeding, it could hold all of theirs already
         self.feed(records)
@@ -204,7 +204,7 @@ class Arena:
         return status
 
     def wait_for_state(
-        self, state: str, *, sequence: int | None = None, slot: int = 0, timeout_s: float = 30.0
+        self, state: str, *, sequence: int | None = None, slot: int = 0, timeout_s: float = 60.0
     ) -> None:
         """Wait until a heartbeat of the slot says so."""
         wait_until(
@@ -239,9 +239,9 @@ def create_topics(bootstrap: str, topics: Topics) -> None:
         future.result(20)
 
 
-def end_offsets(bootstrap: str, topic: str) -> list[int]:
-    """The last stable offset of each partition."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ends", "isolation.level": "read_committed"})
+def end_offsets(bootstrap: str, topic: str, *, isolation: str = "read_committed") -> list[int]:
+    """The last stable offset of each partition; that behind its last record with ``read_uncommitted``."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ends", "isolation.level": isolation})
     try:
         partitions = len(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         places = [TopicPartition(topic, number) for number in range(partitions)]
@@ -250,7 +250,9 @@ def end_offsets(bootstrap: str, topic: str) -> list[int]:
         consumer.close()
 
 
-def read_all(bootstrap: str, topic: str, *, isolation: str = "read_committed", timeout_s: float = 60.0) -> list[Record]:
+def read_all(
+    bootstrap: str, topic: str, *, isolation: str = "read_committed", timeout_s: float = 180.0
+) -> list[Record]:
     """Everything in a topic from its beginning to its end as of now, partition by partition in order."""
     settings = {
         "bootstrap.servers": bootstrap,
@@ -299,6 +301,15 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, otherwise: str, 
     while not condition():
         assert time.monotonic() < deadline, f"{otherwise} (waited {timeout_s} s)"
         time.sleep(every_s)
+
+
+def wait_until_settled(bootstrap: str, *topics: str, timeout_s: float = 60.0) -> None:
+    """Wait until no transaction is open there: a commit is answered before its markers are in every partition."""
+
+    def settled(topic: str) -> bool:
+        return end_offsets(bootstrap, topic) == end_offsets(bootstrap, topic, isolation="read_uncommitted")
+
+    wait_until(lambda: all(map(settled, topics)), timeout_s, f"a transaction is open in {topics}", every_s=0.1)
 
 
 def kills_of(path: Path) -> Sequence[dict[str, object]]:

@@ -57,10 +57,15 @@ def create_topic(bootstrap: str, name: str, *, partitions: int = 1, settings: di
     """Create the topic ``name``; raises KafkaException when it is there already."""
     from confluent_kafka.admin import AdminClient, NewTopic
 
+    from scoring.kafka import topic_ids
+    from tests.support.arena import wait_until
+
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings or {})
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 4})  # its requests end with it
     created: dict[str, Future[None]] = admin.create_topics([topic])
-    created[name].result(timeout=15)
+    created[name].result(timeout=30)
+    # The controller answers before the broker has heard of it.
+    wait_until(lambda: topic_ids(admin, [name], 30.0)[name] is not None, 60.0, f"the broker does not know {name}")
 
 
 def _broker(data_dir: Path) -> Broker:

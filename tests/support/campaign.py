@@ -21,8 +21,10 @@ RECOVERY_POINTS = tuple(
 )
 
 
-# A planned worker that has not died by then is killed wherever it is.
+# A planned worker that has been at work for so long and has not died is killed wherever it is.
 PLAN_PATIENCE_S = 12.0
+# It has so long to get partitions: a process starts slowly where others keep the machine busy.
+START_PATIENCE_S = 60.0
 BURST_S = 1.0
 
 
@@ -72,6 +74,8 @@ class Slot:
         self.process: subprocess.Popen[bytes] | None = None
         self.planned = False
         self.started = 0.0
+        self._at_work: float | None = None
+        self._logged_before = 0
 
     @property
     def finished(self) -> bool:
@@ -90,10 +94,23 @@ class Slot:
         plan = self.todo[0].as_dict() if self.planned else {}
         self.process = self.arena.start(self.number, {**plan, **({"bug": self.bug} if self.bug else {})})
         self.started = time.monotonic()
+        self._at_work = None
+        self._logged_before = len(self.arena.log_of(self.number))
 
     def _overdue(self, killing: bool) -> bool:
         """A planned worker that does not come by its point, or a healthy one that has had its time."""
-        return killing and (not self.planned or time.monotonic() - self.started > PLAN_PATIENCE_S)
+        return killing and (not self.planned or self._has_had_its_time())
+
+    def _has_had_its_time(self) -> bool:
+        now = time.monotonic()
+        if self._at_work is None and self._has_partitions():
+            self._at_work = now
+        if self._at_work is None:
+            return now - self.started > START_PATIENCE_S
+        return now - self._at_work > PLAN_PATIENCE_S
+
+    def _has_partitions(self) -> bool:
+        return "partitions.assigned" in self.arena.log_of(self.number)[self._logged_before :]
 
     def _kill_anyhow(self, process: subprocess.Popen[bytes]) -> None:
         process.kill()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent.parent
+Act = Callable[[], object]
+"""What a process does at the word."""
 
 
 def at_once(action: str, url: str, count: int, *arguments: str) -> list[object]:
@@ -38,34 +40,42 @@ def _result(process: "subprocess.Popen[bytes]") -> object:
     return json.loads(output)
 
 
-def promote_until(url: str, who: str, rounds: str) -> object:
-    """Promote on every head until there are so many entries: the sequences won, and how often it lost."""
+def promote_until(url: str, who: str, rounds: str) -> Act:
+    """Promote on every head until there are so many entries: the sequences won, and how often it lost.
+
+    The ledger is opened before the word, which takes longer than all the decisions.
+    """
     from scoring.promotion.ledger import Ledger
     from scoring.promotion.rules import LostRace
     from tests.support.decisions import proposal
 
-    ledger, won, lost = Ledger.open(url), list[int](), 0
-    while (parent := head.sequence if (head := ledger.head("small")) else 0) < int(rounds):
-        try:
-            won.append(ledger.decide(proposal(f"{who}-{parent}", parent=parent)).sequence)
-        except LostRace as error:
-            lost += error.head is not None and error.head.sequence > parent
-    return {"won": won, "lost": lost}
+    ledger = Ledger.open(url)
+
+    def act() -> object:
+        won, lost = list[int](), 0
+        while (parent := head.sequence if (head := ledger.head("small")) else 0) < int(rounds):
+            try:
+                won.append(ledger.decide(proposal(f"{who}-{parent}", parent=parent)).sequence)
+            except LostRace as error:
+                lost += error.head is not None and error.head.sequence > parent
+        return {"won": won, "lost": lost}
+
+    return act
 
 
-def make(url: str, _: str) -> object:
+def make(url: str, _: str) -> Act:
     """Make the ledger, and say who it is."""
     from scoring.promotion.ledger import Ledger
 
-    return str(Ledger.open(url).identity())
+    return lambda: str(Ledger.open(url).identity())
 
 
-def retry(url: str, _: str) -> object:
+def retry(url: str, _: str) -> Act:
     """Make the one decision of the one run."""
     from scoring.promotion.ledger import Ledger
     from tests.support.decisions import proposal
 
-    return Ledger.open(url).decide(proposal("1", run_id="the-run")).sequence
+    return lambda: Ledger.open(url).decide(proposal("1", run_id="the-run")).sequence
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -76,11 +86,12 @@ def main(arguments: Sequence[str]) -> None:
     import scoring.promotion.ledger  # noqa: F401
     import tests.support.decisions  # noqa: F401
 
+    actions: dict[str, Callable[..., Act]] = {"promote": promote_until, "make": make, "retry": retry}
+    act = actions[action](*rest)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    actions: dict[str, Callable[..., object]] = {"promote": promote_until, "make": make, "retry": retry}
-    sys.stdout.write(json.dumps(actions[action](*rest)))
+    sys.stdout.write(json.dumps(act()))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -110,6 +111,22 @@ class Ground(Arena):
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         for future in self.admin.incremental_alter_configs([resource]).values():
             future.result(20)
+        # The controller answers before the broker goes by it.
+        wait_until(lambda: self._setting(topic, setting) == value, 60, f"{setting} of {topic} did not become {value}")
+
+    def _setting(self, topic: str, setting: str) -> str | None:
+        (found,) = self.admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+        entry: ConfigEntry = found.result(20)[setting]
+        return entry.value
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic further partitions."""
+        self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(20)
+        # A producer that asks before the broker knows of them refuses what is sent there.
+        wait_until(lambda: self._partitions(topic) == partitions, 60, f"{topic} has {self._partitions(topic)} of them")
+
+    def _partitions(self, topic: str) -> int:
+        return len(self.admin.list_topics(timeout=10).topics[topic].partitions)
 
     def topic_id(self, topic: str) -> str:
         from scoring.worker.directory import TopicDirectory
@@ -160,17 +177,17 @@ class Ground(Arena):
     def letters(self) -> list[Record]:
         return read_all(self.bootstrap, self.topics.dead_letters)
 
-    def wait_for_log(self, text: str, *, slot: int = 0, timeout_s: float = 30.0) -> None:
+    def wait_for_log(self, text: str, *, slot: int = 0, timeout_s: float = 60.0) -> None:
         wait_until(lambda: text in self.log_of(slot), timeout_s, f"the log of slot {slot} never said {text!r}")
 
-    def wait_for_status(self, condition: Callable[[dict[str, Any]], bool], *, timeout_s: float = 30.0) -> None:
+    def wait_for_status(self, condition: Callable[[dict[str, Any]], bool], *, timeout_s: float = 60.0) -> None:
         """Wait until the newest heartbeat's status of the model fulfils a condition."""
         wait_until(lambda: condition(self.state()), timeout_s, f"the status is {self.state()}", every_s=0.3)
 
-    def wait_for_exit(self, process: subprocess.Popen[bytes], timeout_s: float = 30.0) -> int:
+    def wait_for_exit(self, process: subprocess.Popen[bytes], timeout_s: float = 60.0) -> int:
         return process.wait(timeout_s)
 
-    def wait_for_heartbeats(self, count: int, *, slot: int = 0, timeout_s: float = 30.0) -> None:
+    def wait_for_heartbeats(self, count: int, *, slot: int = 0, timeout_s: float = 60.0) -> None:
         """Wait until the worker in a slot has sent so many more."""
         own = f"{self.deployment}/{slot}"
         before = sum(beat["worker"] == own for beat in self.heartbeats())
@@ -182,9 +199,9 @@ class Ground(Arena):
         )
 
     def events(self, slot: int = 0) -> list[dict[str, Any]]:
-        """The lines of a worker's log that are structured."""
-        lines = [line for line in self.log_of(slot).splitlines() if line.startswith("{")]
-        return [json.loads(line) for line in lines]
+        """The lines of a worker's log that are structured; what is being written is none yet."""
+        whole, _, _ = self.log_of(slot).rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 class Warehouse:

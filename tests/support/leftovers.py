@@ -7,6 +7,8 @@ import psutil
 
 RUN_MARKER = "BATON_TEST_RUN"
 """Environment variable with the pid of the test run; whatever a run starts inherits it."""
+# What was told to end may do so a little later.
+_ENDING_S = 10
 
 
 def end_processes_of_dead_runs() -> None:
@@ -14,17 +16,23 @@ def end_processes_of_dead_runs() -> None:
     for process in psutil.process_iter():
         run = _run_of(process)
         if run is not None and run != os.getpid() and not psutil.pid_exists(run):
-            process.kill()
+            _end(process)
 
 
 def end_processes_of_this_run() -> list[str]:
     """End what this test run has started and not ended; returns the command lines."""
-    left = [process for process in psutil.process_iter() if _is_left_over(process)]
+    found = [process for process in psutil.process_iter() if _is_left_over(process)]
+    _, left = psutil.wait_procs(found, timeout=_ENDING_S)
     described = [command_of(process, 6) for process in left]
     for process in left:
-        process.kill()
+        _end(process)
     psutil.wait_procs(left, timeout=5)
     return described
+
+
+def _end(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def _is_left_over(process: psutil.Process) -> bool:

@@ -19,6 +19,7 @@ from scoring.contract.manifest import Topics
 from scoring.promotion.ledger import Ledger
 from scoring.settings import Settings
 from scoring.topics import ensure_topics
+from scoring.worker.supervisor import END_PATIENCE_S
 from tests.support import deliveries
 from tests.support.airflow_home import PROJECT
 from tests.support.airflow_stack import AirflowStack, airflow_stack
@@ -174,13 +175,13 @@ def _worker(stage: PageStage) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(END_PATIENCE_S + 60)
 
 
 def _first_champion(stage: PageStage) -> None:
     """Trained on the first three months, promoted, and live at the worker."""
     request = _request(deliveries.START.replace(month=4), "first")
-    finished = pipeline.run(_own(stage), request, stage.settings, limit=timedelta(seconds=90))
+    finished = pipeline.run(_own(stage), request, stage.settings, limit=timedelta(minutes=5))
     assert finished.waited is not None, finished.gated
     assert finished.waited.green, finished.waited
 

@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from scoring.contract.manifest import Topics
+from tests.support.arena import wait_until
 
 PARTITIONS = 4
 KEYS = 200
@@ -61,6 +62,8 @@ class PredictedStream:
         made = self._admin.create_topics([NewTopic(name, partitions, 1) for name in self.committed])
         for future in made.values():
             future.result(20)
+        # The controller answers before the broker knows of them.
+        wait_until(lambda: made.keys() <= self._admin.list_topics(timeout=10).topics.keys(), 60, "they are not there")
 
     def delete(self) -> None:
         """Delete both topics."""

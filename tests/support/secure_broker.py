@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
     AclOperation,
     AclPermissionType,
     AdminClient,
@@ -27,6 +28,7 @@ from cryptography.x509.oid import NameOID
 from local.kafka.broker import Broker
 from local.kafka.properties import FAULT_TESTS, BrokerConfig
 from local.ports import free_ports
+from tests.support.arena import wait_until
 
 USER, PASSWORD = "baton", "correct horse battery staple"
 Grant = tuple[ResourceType, str, ResourcePatternType, tuple[AclOperation, ...]]
@@ -69,6 +71,17 @@ class SecureBroker(msgspec.Struct, frozen=True):
         admin = AdminClient({"bootstrap.servers": self.plain, "log_level": 4})  # its requests end with it
         for future in admin.create_acls(bindings).values():
             future.result(20)
+        # The controller answers before the broker goes by them.
+        wait_until(lambda: set(bindings) <= set(_allowed(admin)), 60.0, "the broker does not know what is allowed")
+
+
+def _allowed(admin: AdminClient) -> list[AclBinding]:
+    every: Any = None  # what the client's own types leave out
+    everything = AclBindingFilter(
+        ResourceType.ANY, every, ResourcePatternType.ANY, every, every, AclOperation.ANY, AclPermissionType.ANY
+    )
+    found: list[AclBinding] = admin.describe_acls(everything).result(20)
+    return found
 
 
 @contextmanager

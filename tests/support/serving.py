@@ -14,6 +14,7 @@ from uuid import UUID
 import httpx
 import msgspec
 import uvicorn
+import uvloop
 
 from scoring.api.app import guarded, make_app
 from scoring.api.connection import BoundedProtocol, bounded
@@ -65,7 +66,7 @@ class Held(NoLookups):
 
     def resolve(self, schema: FeatureSchema, columns: Columns, rows: int) -> dict[str, Column]:
         self.asked.release()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         return super().resolve(schema, columns, rows)
 
 
@@ -103,7 +104,7 @@ class Served:
         self.reader = make_token(path, "reader", [Scope.READ])
         self.scorer = make_token(path, "scorer", [Scope.SCORE])
         self.both = make_token(path, "both", [Scope.READ, Scope.SCORE])
-        unhurried = {"api_deadline_ms": 10_000, "api_explain_deadline_ms": 100_000, **settings}
+        unhurried = {"api_deadline_ms": 60_000, "api_explain_deadline_ms": 100_000, **settings}
         self.settings = Settings(api_tokens_file=path, models=("small", "other"), **unhurried)
         self.arrivals: SimpleQueue[Arrival] = SimpleQueue()
         self.settled: list[Pending] = []
@@ -115,7 +116,7 @@ class Served:
         self._clock_s = clock_s
         self._bound = listening("127.0.0.1", 0)
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread = threading.Thread(target=self._run_all, daemon=True)
         self.url = f"http://127.0.0.1:{self._bound.getsockname()[1]}"
         self.scoring: Scoring
         self.read: ReadRoutes
@@ -124,12 +125,12 @@ class Served:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._thread.join(20)
+        self._thread.join(60)
         self.scoring.stop()
         self.explanations.close()
         self.read.close()
@@ -139,14 +140,14 @@ class Served:
         """Tell the server to end once it has answered."""
         self._server.should_exit = True
 
-    def connections(self) -> int:
-        """How many are open."""
-        return len(self._server.server_state.connections)
+    def connections(self) -> list[Any]:
+        """Those that are open."""
+        return list(self._server.server_state.connections)
 
     def client(self, token: str | None = None, **headers: str) -> httpx.Client:
         """A client with a token, by default one that may do everything."""
         shown = {"Authorization": f"Bearer {self.both if token is None else token}"} if token != "" else {}
-        return httpx.Client(base_url=self.url, headers={**shown, **headers}, timeout=20)
+        return httpx.Client(base_url=self.url, headers={**shown, **headers}, timeout=100)
 
     def bring(self, arrival: Arrival) -> None:
         """Hand over what the fetching side brings, and wait until it counts."""
@@ -164,6 +165,10 @@ class Served:
         """Take a model out of service."""
         sequence = active.sequence + 1
         self.bring(Retired(active.model, LEDGER, sequence, active.version, active.digest, MOMENT))
+
+    def _run_all(self) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._run())
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -216,7 +221,7 @@ class Served:
         await self._server._serve([self._bound])
 
 
-def wait_until(condition: Any, timeout_s: float = 10.0) -> None:
+def wait_until(condition: Any, timeout_s: float = 30.0) -> None:
     """Wait for a condition."""
     asked = threading.Event()
     for _ in range(int(timeout_s / 0.005)):

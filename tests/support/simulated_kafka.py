@@ -79,7 +79,7 @@ class SimulatedBroker:
             planned = self.failures.get(name)
             failure = planned.pop(0) if planned else None
         if name in self.gates:
-            assert self.gates[name].wait(10), f"nobody opened the gate before {name}"
+            assert self.gates[name].wait(30), f"nobody opened the gate before {name}"
         if failure is not None:
             raise failure
 

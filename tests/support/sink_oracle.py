@@ -77,6 +77,12 @@ def rows_in(url: str) -> int:
         return sum(client.ask(f"select count(*) from {table}")[0][0] for table in _TABLES)
 
 
+def is_locked(url: str) -> bool:
+    """Whether a client of the database is in the midst of a transaction that keeps other writers waiting."""
+    with _Client(url) as client:
+        return client.is_locked()
+
+
 def topic_id_of(bootstrap: str, topic: str) -> str:
     """The topic's id."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 4})
@@ -253,7 +259,7 @@ class _Client:
         if self._postgres:
             self._connection: Any = psycopg.connect(parsed.set(drivername="postgresql").render_as_string(False))
         else:
-            self._connection = sqlite3.connect(parsed.database or "")
+            self._connection = sqlite3.connect(parsed.database or "", timeout=60)
 
     def __enter__(self) -> Self:
         return self
@@ -264,6 +270,21 @@ class _Client:
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """All rows that answer a query."""
         return list(self._connection.execute(query).fetchall())
+
+    def is_locked(self) -> bool:
+        """Whether another client of the database is in the midst of a transaction."""
+        if self._postgres:
+            others = "datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'"
+            return bool(
+                self.ask(f"select count(*) from pg_stat_activity where {others} and xact_start is not null")[0][0]
+            )
+        self._connection.execute("pragma busy_timeout = 0")
+        try:
+            self._connection.execute("begin immediate")
+        except sqlite3.OperationalError:
+            return True
+        self._connection.rollback()
+        return False
 
     def rows(self, table: str) -> list[Row]:
         """All rows of a table, by column."""

@@ -15,7 +15,7 @@ import msgspec
 from local.ports import free_ports
 from tests.support.arena import wait_until
 from tests.support.predicted_stream import PredictedStream
-from tests.support.sink_oracle import Verdict, judge, rows_in
+from tests.support.sink_oracle import Verdict, is_locked, judge, rows_in
 
 
 class Sinks:
@@ -52,6 +52,18 @@ class Sinks:
         self._processes.append(process)
         return process
 
+    def freeze(self, process: subprocess.Popen[bytes]) -> None:
+        """Let a sink stand still between two transactions: the locks of one would keep its successor out for ever."""
+        wait_until(lambda: self._frozen(process), 60, "it is always writing")
+
+    def _frozen(self, process: subprocess.Popen[bytes]) -> bool:
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # with all of its threads
+        if not is_locked(self.url):
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
     def close(self) -> None:
         """End every sink that is still running."""
         for process in self._processes:
@@ -64,7 +76,7 @@ class Sinks:
         """What the sinks of a slot have logged."""
         return (self._folder / f"sink-{slot}.log").read_text()
 
-    def wait_for_log(self, event: str, slot: int = 0, timeout_s: float = 30.0) -> None:
+    def wait_for_log(self, event: str, slot: int = 0, timeout_s: float = 60.0) -> None:
         """Wait until a sink of a slot has logged this."""
         wait_until(lambda: event in self.log(slot), timeout_s, f"slot {slot} never logged {event}: {self.log(slot)}")
 
@@ -81,10 +93,10 @@ class Sinks:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, _read(error.read())
-        except urllib.error.URLError:
+        except OSError:  # also where it ends while it answers
             return 0, None
 
-    def wait_for_probe(self, good: Callable[[int, Any], bool], otherwise: str, timeout_s: float = 30.0) -> None:
+    def wait_for_probe(self, good: Callable[[int, Any], bool], otherwise: str, timeout_s: float = 60.0) -> None:
         """Wait until ``/readyz`` answers so."""
         wait_until(lambda: good(*self.probe("/readyz")), timeout_s, otherwise)
 
@@ -98,7 +110,7 @@ class Sinks:
             return found[-1].faultless
 
         try:
-            wait_until(stands, 10, "the tables are not what the topics are", every_s=0.5)
+            wait_until(stands, 30, "the tables are not what the topics are", every_s=0.5)
         except AssertionError as error:
             raise AssertionError(f"{error}: {found[-1]}\n{self.log()[-3000:]}") from error
         return found[-1]

@@ -22,7 +22,7 @@ from tests.support.airflow_stack import AirflowStack, airflow_stack
 from tests.support.decisions import JANUARY, PASSED
 from training.results import Gated, Registered
 
-RUN_LIMIT_S = 240.0
+RUN_LIMIT_S = 600.0
 RETRAINS_FOLDER = "BATON_TEST_RETRAINS"
 # It schedules, as the laptop's stack does not, and a scheduler or a task that is gone is noticed within a minute.
 WATCHFUL = {

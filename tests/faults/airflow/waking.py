@@ -24,7 +24,7 @@ from tests.support.retrains import Inbox
 from training.results import Gated, Registered, RunRequest
 
 COOL_DOWN = timedelta(seconds=6)
-WITHIN_S = 240.0
+WITHIN_S = 600.0
 
 
 def prepared(folder: Path, model: str, run_id: str) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def hold(nursery: Nursery, jobs: Jobs, *, kills: int, processes: int) -> None:
         assert files[0] == files[1]
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", KINDS)
 def test_after_some_kills_its_rows_are_those_of_an_undisturbed_run(
     nursery: Nursery, make_jobs: MakeJobs, kind: str
@@ -100,7 +100,7 @@ def test_after_some_kills_its_rows_are_those_of_an_undisturbed_run(
     hold(nursery, make_jobs(kind), kills=FEW_KILLS, processes=1)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_helper_that_is_killed_takes_nothing_with_it(nursery: Nursery, make_jobs: MakeJobs) -> None:
     calm, killed = make_jobs("sqlite")
     expected = undisturbed(calm)
@@ -124,7 +124,7 @@ AFTER_THE_ROWS = {"point": ROWS_KEPT, "count": 2, "victim": "run"}
 AFTER_A_CHUNK = {"point": "write.after", "count": 2, "victim": "run"}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("bug", "kill", "said", "fault"),
     [
@@ -145,7 +145,7 @@ def test_a_chunk_that_a_kill_loses_or_doubles_is_caught(
     assert all(each.startswith(fault) for each in faults)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_another_version_at_a_border_is_caught(nursery: Nursery, make_jobs: MakeJobs) -> None:
     """As many rows as there should be, and its end is good: only the rows tell."""
     calm, killed = make_jobs("sqlite")

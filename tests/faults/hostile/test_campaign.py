@@ -24,6 +24,7 @@ def ran(*arguments: str, timeout_s: float = 540) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(1_200)
 def test_nothing_hostile_is_believed_or_goes_live_and_each_refusal_names_its_reason(tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
     cases = len(campaign.CLASSES) * SHORT
@@ -39,6 +40,7 @@ def test_nothing_hostile_is_believed_or_goes_live_and_each_refusal_names_its_rea
 
 
 @pytest.mark.integration
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("bug", ["signatures", "announced digests", "golden rows", "rules for graphs"])
 def test_a_check_that_is_left_out_shows(bug: str) -> None:
     left_out = ran("--cases", "14", "--seed", "5", "--only", SHOWN_BY[bug], "--plant", bug)

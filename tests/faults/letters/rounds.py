@@ -33,6 +33,8 @@ def killed(
         assert status in {-signal.SIGKILL, DONE}, f"a replay ended with {status}"
         if status != DONE:
             kills.append(point)
+        if point == "commit_transaction.after":
+            letters.rest()
         found = letters.settled(2.0 if bug else 15.0)
         assert found.faultless, f"after a kill at {point} ({count}): {found}"
     finish(bootstrap, nursery, letters, bug)
@@ -83,6 +85,7 @@ def frozen(
     before = letters.settled()
     first.wake()
     status = first.wait()
+    letters.rest()
     found = letters.settled()
     assert found.faultless, f"woken at {point} ({count}), ended with {status}: {found}; before: {before}"
     finish(bootstrap, nursery, letters, bug)
@@ -92,7 +95,8 @@ def frozen(
 def finish(bootstrap: str, nursery: Nursery, letters: Letters, bug: str | None) -> None:
     """One that is left alone: then everything is put back, once."""
     status = nursery.start(Plan(bootstrap=bootstrap, model=letters.model, bug=bug)).wait()
-    found = letters.settled()
     assert status == DONE, f"a replay that was left alone ended with {status}"
+    letters.rest()
+    found = letters.settled()
     assert found.faultless, found
     assert (found.replayed, found.lost) == (letters.count, 0), found

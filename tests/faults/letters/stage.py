@@ -18,7 +18,7 @@ from scoring.contract.manifest import Topics
 from scoring.contract.topics import REPLAYS
 from scoring.kafka import admin_client, topic_ids
 from scoring.topics import ensure_topics
-from tests.support.arena import read_all
+from tests.support.arena import read_all, wait_until_settled
 
 PARTITIONS = 2
 MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -86,6 +86,10 @@ class Letters:
             producer.produce(self.topics.input, _value(number), _key(number), partition, headers=own)
             producer.produce(self.topics.dead_letters, _value(number), _key(number), partition, headers=headers)
         assert producer.flush(30) == 0
+
+    def rest(self) -> None:
+        """Wait until all is seen that was committed; no replay may be under way, or have died in a transaction."""
+        wait_until_settled(self.bootstrap, self.topics.input, REPLAYS)
 
     def settled(self, within_s: float = 15.0) -> Found:
         """Count, and again while notes and records disagree: a commit's markers reach partition after partition."""

@@ -13,7 +13,7 @@ from tests.faults.letters.replays import DONE, POINTS, Child, Nursery, Plan
 from tests.faults.letters.rounds import LETTERS, at_once, frozen, killed
 from tests.faults.letters.stage import Letters
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 SEED = 99
 LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 
@@ -79,6 +79,7 @@ def test_a_replay_that_is_given_the_pid_of_one_that_has_ended_is_waited_for(brok
     assert first.wait() == -signal.SIGKILL
     second, status = started_as(nursery, first.pid, msgspec.structs.replace(plan, point=None))
     assert second.pid == first.pid
+    letters.rest()
     assert (status, letters.judge().replayed) == (DONE, LETTERS)
 
 

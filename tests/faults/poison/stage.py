@@ -73,8 +73,14 @@ class Outcomes:
 def poisoned(broker: Broker, folder: Path, **variables: str) -> Iterator[tuple[Ground, Outcomes]]:
     """A stream whose model keeps the campaign's rules, with a worker that will score it."""
     folder.mkdir(parents=True)
-    ground = Ground(broker.bootstrap, folder)
-    ground.variables = {"BATON_MAXIMUM_BATCH_RECORDS": "512", "BATON_BREAKER_SHARE": "0.9", **variables}
+    # Nobody starts the worker again where a machine that stands still for two seconds costs it its transaction.
+    ground = Ground(broker.bootstrap, folder, session_timeout_ms=6_000)
+    ground.variables = {
+        "BATON_MAXIMUM_BATCH_RECORDS": "512",
+        "BATON_BREAKER_SHARE": "0.9",
+        "BATON_TRANSACTION_TIMEOUT_MS": "10000",
+        **variables,
+    }
     # What is sent again must not overtake what was sent first: offsets are known beforehand.
     ground._producer = Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 5, "enable.idempotence": True})
     # The records' timestamps are their event times: neither too old to be kept nor too new to be taken.
@@ -139,7 +145,7 @@ def breaker_round(ground: Ground, outcomes: Outcomes, sent: Sequence[Sent]) -> d
     taken = outcomes.count - before
     assert taken < len(sent), "the breaker let everything through"
     assert ground.stop(worker) == 0
-    wait_until(ground.without_members, 20, "the group still has members")
+    wait_until(ground.without_members, 60, "the group still has members")
     ground.variables["BATON_BREAKER_SHARE"] = "1"
     ground.start()
     return {"hostile": len(sent), "taken_before_it_opened": taken}

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,7 +63,8 @@ class Child:
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End it, unless it has ended."""
         if self.pid and not self._ended.is_set():
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it ended, and the nursery is about to say so
+                os.kill(self.pid, number)
 
     @property
     def said(self) -> str:

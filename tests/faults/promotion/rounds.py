@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 
 from scoring.contract.notice import Kind
+from scoring.contract.topics import NOTICES
 from scoring.promotion.repair import compare
 from scoring.promotion.rules import previous_champion
 from tests.faults.promotion.nursery import Child
 from tests.faults.promotion.theatre import Theatre
+from tests.support.arena import wait_until_settled
 from tests.support.promoter import (
     AFTER_THE_DECISION,
     ANYWHERE,
@@ -206,6 +208,7 @@ def contest_round(theatre: Theatre, model: str, number: int, seed: int) -> Line:
     if form == "undo":
         _check_undone(theatre, model, prefix)
     # Each of them compared and repaired until the copies were equal; nobody else did.
+    wait_until_settled(theatre.bootstrap, NOTICES)
     found = compare(model, theatre.ledger, theatre.registry, theatre.board.newest())
     assert found.equal, f"after {form} the copies differ: {found}"
     agreed_s = theatre.agree(model)

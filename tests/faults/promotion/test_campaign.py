@@ -20,6 +20,7 @@ from scoring.promotion.repair import repair
 from scoring.registry.folder import FolderRegistry
 from tests.faults.promotion.campaign import Results, Setting, run_campaign
 from tests.faults.promotion.summary import summary
+from tests.support.arena import wait_until_settled
 from tests.support.broker import MakeTopic
 from tests.support.decisions import KEYRING, proposal
 from tests.support.promotion_campaign import agreement, candidate, history
@@ -31,7 +32,7 @@ pytestmark = [
 ]
 
 
-def carry_out(folder: Path, setting: Setting, rounds: int, *, lanes: int = 2, minutes: float = 2.0) -> list[str]:
+def carry_out(folder: Path, setting: Setting, rounds: int, *, lanes: int = 2, minutes: float = 8.0) -> list[str]:
     """Run rounds, see that all of them were, and return what failed."""
     results = Results(folder / "results.jsonl", setting)
     failures = run_campaign(setting, rounds=rounds, results=results, lanes=lanes, minutes=minutes)
@@ -39,7 +40,7 @@ def carry_out(folder: Path, setting: Setting, rounds: int, *, lanes: int = 2, mi
     return failures
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(580)
 def test_some_kills_leave_ledger_alias_topic_and_workers_in_agreement(tmp_path: Path) -> None:
     assert carry_out(tmp_path, Setting(seed=11), 8) == []
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
@@ -48,7 +49,7 @@ def test_some_kills_leave_ledger_alias_topic_and_workers_in_agreement(tmp_path: 
     assert "| all | 8 |" in summary(lines)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(580)
 def test_in_some_contests_one_wins_each_sequence_and_the_losers_are_told(tmp_path: Path) -> None:
     assert carry_out(tmp_path, Setting(campaign="contests", seed=12, database="postgresql"), 4, lanes=1) == []
 
@@ -115,6 +116,7 @@ class Ground:
         return agreement(self.model, self.ledger, self.registry, self.board, lambda _: live, within_s=3.0)
 
     def history(self) -> int:
+        wait_until_settled(self.bootstrap, self.topic)
         return history(self.bootstrap, self.ledger, KEYRING, [self.model], topic=self.topic)["committed"]
 
 

@@ -86,7 +86,7 @@ def test_a7_a_crash_while_fetching_does_not_skip_the_sequence(tmp_path: Path) ->
     worker = _worker(tmp_path, hangs)
     worker.start()
     worker.offer(notice)
-    assert fetching.wait(10)
+    assert fetching.wait(30)
     remembered = Cache(tmp_path / "cache", "d/0").recall().models  # what a successor would find now
     release.set()
     worker.stop()

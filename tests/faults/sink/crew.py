@@ -195,7 +195,7 @@ def finish(ground: Ground, timeout_s: float = 120.0) -> Verdict:
     expected = sum(ground.stream.committed.values())
     wait_until(lambda: rows_in(ground.url) >= expected, timeout_s, f"rows are missing\n{ground.logs()}", every_s=0.2)
     verdict = judge(ground.stream, ground.url)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not verdict.faultless and verdict.only_offsets and time.monotonic() < deadline:  # markers take a second
         threading.Event().wait(0.5)
         verdict = judge(ground.stream, ground.url)

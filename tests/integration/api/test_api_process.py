@@ -56,17 +56,22 @@ def test_it_waits_for_a_first_promotion_then_swaps_under_load_without_dropping_a
             while not stop.is_set():
                 answers.append(api.score(client, [record(number) for number in range(8)]))
 
+    def asked_on() -> None:
+        """The version that is live now has answered: of more answers than threads one was asked for behind the swap."""
+        so_far = len(answers)
+        wait_until(lambda: len(answers) > so_far + len(threads), 60, "nobody asks any more")
+
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
+    asked_on()
     for version in (2, 3, 4):
         ground.promote(version)
         api.wait_for_version(version)
-        so_far = len(answers)
-        wait_until(lambda so_far=so_far: len(answers) > so_far + len(threads), 30, "nobody asks any more")  # type: ignore[misc]
+        asked_on()
     stop.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert {answer.status_code for answer in answers} == {200}
     for answer in answers:
         told = answer.json()
@@ -89,7 +94,7 @@ def test_a_version_that_fails_its_checks_is_refused_and_the_old_one_scores_on(gr
         assert "golden rows differ" in told["reason"]
         assert api.score(client, [record(0)]).json()["version"] == "1"
         ground.notify(3, 1, kind=Kind.RETIRE)
-        wait_until(lambda: api.score(client, [record(0)]).status_code == 410, 30, "it was not retired")
+        wait_until(lambda: api.score(client, [record(0)]).status_code == 410, 60, "it was not retired")
 
 
 def test_it_scores_from_its_cache_while_registry_and_broker_are_away(ground: ApiGround) -> None:
@@ -97,7 +102,7 @@ def test_it_scores_from_its_cache_while_registry_and_broker_are_away(ground: Api
     first = ground.serve()
     first.wait_for_version(1)
     first.process.send_signal(signal.SIGTERM)
-    assert first.process.wait(30) == 0
+    assert first.process.wait(60) == 0
     registry_away(ground.folder)
     ground.variables["BATON_KAFKA_BOOTSTRAP"] = f"127.0.0.1:{free_ports(1)[0]}"
     second = ground.serve()

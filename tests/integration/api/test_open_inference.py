@@ -29,7 +29,7 @@ def test_tritons_client_gets_the_scores_of_the_stream_as_bytes_and_as_json(tmp_p
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=200,
         )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

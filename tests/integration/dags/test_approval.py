@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -21,11 +22,11 @@ from tests.integration.dags import test_dag_runs as wiring
 from training import pipeline, results
 from training.definition import Approval, ModelDefinition
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 definition, recorded, run = wiring.definition, wiring.recorded, wiring.run
 ADA = {"id": "7", "name": "ada"}
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 
 Answer = Callable[..., None]
 
@@ -52,17 +53,30 @@ def answering() -> Iterator[Answer]:
 
 
 def _answer(option: str | None, user: Mapping[str, str] | None, reason: str | None) -> None:
+    """Until the task has ended: ``dag.test`` notes once more that it waits, over an answer that came before that."""
     from sqlalchemy.exc import OperationalError
 
-    deadline = time.monotonic() + PATIENCE_S
+    answered, deadline = None, time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         with contextlib.suppress(OperationalError):  # the run has locked the database; next time
-            if _answered(option, user, reason):
+            answered = _answered(option, user, reason) or answered
+            if answered is not None and _has_ended(answered):
                 return
         time.sleep(0.1)
 
 
-def _answered(option: str | None, user: Mapping[str, str] | None, reason: str | None) -> bool:
+def _has_ended(instance: UUID) -> bool:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from airflow.utils.state import State
+
+    with create_session() as session:
+        found = session.get(TaskInstance, instance)
+        return found is None or found.state in State.finished
+
+
+def _answered(option: str | None, user: Mapping[str, str] | None, reason: str | None) -> UUID | None:
+    """The instance of the task that waited, and has its answer now."""
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
     from airflow.models.hitl import HITLDetail
     from airflow.models.taskinstance import TaskInstance
@@ -74,21 +88,22 @@ def _answered(option: str | None, user: Mapping[str, str] | None, reason: str | 
     with create_session() as session:
         waiting = session.scalar(select(TaskInstance).where(TaskInstance.state == "awaiting_input"))
         if waiting is None:
-            return False
+            return None
+        instance: UUID = waiting.id
+        detail = session.get(HITLDetail, instance)
+        assert detail is not None
         if option is None:
-            waiting.trigger_timeout = datetime(2000, 1, 1, tzinfo=UTC)
+            waiting.trigger_timeout, detail.responded_at = datetime(2000, 1, 1, tzinfo=UTC), None
             session.flush()
             scheduler: Any = SimpleNamespace(log=SimpleNamespace(info=print))
             SchedulerJobRunner.check_awaiting_input_timeouts(scheduler, session=session)
-            return True
-        detail = session.get(HITLDetail, waiting.id)
-        assert detail is not None
+            return instance
         detail.responded_by, detail.responded_at = dict(user or {}), datetime.now(UTC)
         detail.chosen_options, detail.params_input = [option], {"reason": reason}
         session.flush()
         event: Any = TriggerEvent
         handle_event_submit(event(detail.as_resume_event_payload()), task_instance=waiting, session=session)
-        return True
+        return instance
 
 
 def asked(ended: Any) -> Any:

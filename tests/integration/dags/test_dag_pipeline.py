@@ -29,7 +29,7 @@ from tests.support.airflow_home import PROJECT
 from training.catalog import load_definition, load_definitions
 from training.definition import ModelDefinition
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(1_200)
 
 MODELS = ("delivery_minutes", "flight_delay")
 INTERVALS = {
@@ -91,7 +91,7 @@ def daemon(stack: Path, topics: None) -> Iterator[subprocess.Popen[bytes]]:
         )
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(40) == 0
+        assert process.wait(120) == 0
 
 
 RunDag = Callable[[str], Any]
@@ -121,7 +121,7 @@ def check_stream(definition: ModelDefinition) -> None:
     kafka = settings.need_kafka()
     sent = Replay(kafka, names.input, records, run_id=definition.name).run(steady(2_000))
     with Watcher(kafka, names.predictions, definition.partitions) as watcher:
-        assert watcher.wait_for(lambda: watcher.total >= sent, 60)
+        assert watcher.wait_for(lambda: watcher.total >= sent, 240)
     outcomes = [prediction_outcome(record) for record in read_topic(kafka, names.predictions)]
     same = {name: name for name in definition.pass_through}
     found = judge(names.input, read_topic(kafka, names.input), outcomes, sent=sent, pass_through=same)

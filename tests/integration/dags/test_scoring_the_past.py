@@ -15,7 +15,7 @@ from scoring.contract.clock import rfc3339
 from tests.support.backfills import rows_of
 from tests.support.past import MODEL, RECORDS, Past, day, make_past, with_champions
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.support.executors import CELERY_WORKERS, Cluster, cluster, on_a_clust
 
 pytestmark = [
     pytest.mark.integration,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1_800),
     pytest.mark.filterwarnings("ignore", r"error::Warning:(baton_airflow|training|scoring)(\..*)?"),
 ]
 APRIL = deliveries.START.replace(month=4)

@@ -17,13 +17,13 @@ from scoring.promotion.ledger import Ledger
 from scoring.promotion.notices import KafkaNotices
 from scoring.settings import Settings
 from tests.support.airflow_home import PROJECT
-from tests.support.arena import Arena
+from tests.support.arena import Arena, wait_until_settled
 from tests.support.broker import KAFKA_JARS
 from tests.support.decisions import proposal
 from tests.support.secure_broker import PASSWORD, USER, Grant, SecureBroker, secure_broker
 from training.watch import Watch, Watcher, open_follower, utc_now
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
 LITERAL, PREFIXED = ResourcePatternType.LITERAL, ResourcePatternType.PREFIXED
@@ -61,6 +61,7 @@ def test_the_pipeline_announces_and_watches_with_the_permissions_of_the_docs(
     entry = ledger.decide(proposal(model=arena.model, digest=arena.register(1)))
     board = KafkaNotices(settings.need_kafka(), settings.need_keyring(), ledger)
     assert board.publish_head(arena.model) == entry
+    wait_until_settled(secured.plain, NOTICES)
     seen = board.newest()[arena.model].notice
     assert seen is not None
     assert seen.sequence == 1

@@ -48,10 +48,10 @@ def answer(stage: Stage, *arguments: str, status: int = 0, url: str = "") -> Any
 def scored(stage: Stage, *more: bytes) -> None:
     """Forty predictions, ten in each partition, and behind them what else is to be scored in partition 0."""
     stage.decide(1)
-    stage.start()
     stage.feed(40)
     for value in more:
         stage.feed_raw(value, partition=0)
+    stage.start()
     stage.wait_until_done()
 
 

@@ -15,7 +15,7 @@ import pytest
 PROJECT = Path(__file__).parents[3]
 LOCK = PROJECT / "requirements-airflow.lock"
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1_800)]
 
 
 class Existing(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from scoring.letters.session import Session
 from scoring.letters.text import Text
 from scoring.topics import ensure_topics
 from tests.faults.letters.stage import Letters
-from tests.support.arena import read_all
+from tests.support.arena import read_all, wait_until_settled
 from tests.support.broker import MakeTopic
 from tests.support.bundles import small_schema
 from tests.support.command_line import baton
@@ -132,6 +132,7 @@ def test_records_go_back_as_they_were_once_and_are_scored_after_what_was_wrong_i
     again = answer(ground, "replay", ground.model, *why)
     assert (again["replayed"], again["summary"]["fates"]) == (0, {"already-replayed": {"missing-field": 8}})
 
+    wait_until_settled(ground.bootstrap, ground.topics.input)
     back = replays(ground)
     letters = {(letter.key, letter.value): letter for letter in ground.letters()}
     assert len(back) == 8
@@ -201,6 +202,7 @@ def test_a_record_by_reference_is_fetched_and_checked_and_told_where_it_is_gone(
     shown = answer(ground, "show", ground.model, *at, "--original")
     assert shown["record"]["value"]["text"].encode() == large
     assert answer(ground, "replay", ground.model, "--all", "--why", "as large as it is")["replayed"] == 1
+    wait_until_settled(ground.bootstrap, ground.topics.input)
     assert [(found.key, found.value, found.headers[:3]) for found in replays(ground)] == [(b"large", large, OWN)]
 
     ground.produced += 1

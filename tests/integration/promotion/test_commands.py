@@ -18,6 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from scoring.cli import main
 from scoring.contract.manifest import Topics
 from scoring.contract.progress import Progress
+from scoring.contract.topics import NOTICES
 from scoring.kafka import Options
 from scoring.promotion.ledger import Ledger
 from scoring.promotion.notices import KafkaNotices
@@ -25,6 +26,7 @@ from scoring.registry.folder import FolderRegistry
 from scoring.settings import read_settings
 from scoring.topics import ensure_topics
 from scoring.worker.cache import Cache, LiveVersion, Memory, Remembered
+from tests.support.arena import wait_until_settled
 from tests.support.bundles import make_bundle
 from tests.support.decisions import PASSED, proposal
 
@@ -96,7 +98,12 @@ class Place:
         parent = head.sequence if head else 0
         ledger.decide(proposal(version, model=self.model, parent=parent, digest=self.digests[version]))
 
+    def settle(self) -> None:
+        """Wait until what was announced can be read."""
+        wait_until_settled(str(self.kafka["bootstrap.servers"]), NOTICES)
+
     def announced(self) -> int | None:
+        self.settle()
         settings = read_settings()
         found = KafkaNotices(settings.need_kafka(), settings.need_keyring(), self.ledger()).newest().get(self.model)
         return found.notice.sequence if found and found.notice else None
@@ -305,6 +312,7 @@ def test_reconcile_finds_and_removes_a_difference(place: Place, baton: Baton) ->
     assert said.status == 1
     assert "the ledger is at sequence 1; the alias names none, must name 1; the notice is absent" in said.out
     assert "repaired to sequence 1" in baton("reconcile").out
+    place.settle()
     assert baton("reconcile", "--check").status == 0
     said = baton("reconcile", "--json")
     assert said.document == [{"model": place.model, "sequence": 1, "version": "1", "actions": [], "error": None}]

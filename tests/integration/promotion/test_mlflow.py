@@ -20,6 +20,7 @@ from tests.support.bundles import make_bundle, score_of, small_record
 
 pytestmark = [
     pytest.mark.integration,
+    pytest.mark.timeout(400),
     # MLflow's own: deprecated calls, and connections of its SQLite store left to the garbage collector.
     pytest.mark.filterwarnings(
         "ignore::DeprecationWarning",
@@ -62,16 +63,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=folder)
     try:
-        wait_until(lambda: _healthy(port), 60, f"MLflow did not start: see {folder / 'log'}", every_s=0.2)
+        wait_until(lambda: _healthy(port), 240, f"MLflow did not start: see {folder / 'log'}", every_s=0.2)
         yield Server(port)
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def _healthy(port: int) -> bool:
     try:
-        return requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok
+        return requests.get(f"http://127.0.0.1:{port}/health", timeout=10).ok
     except requests.RequestException:
         return False
 

@@ -26,6 +26,7 @@ from scoring.promotion.publisher import Fenced, Publisher, publish_head, sealed_
 from scoring.promotion.repair import compare, repair
 from scoring.promotion.rules import LostRace
 from scoring.registry.folder import FolderRegistry
+from tests.support.arena import wait_until_settled
 from tests.support.broker import PROJECT, MakeTopic
 from tests.support.bundles import make_bundle
 from tests.support.decisions import KEYRING, proposal
@@ -61,8 +62,13 @@ class Rig:
     def publish(self, ledger: Ledger | None = None) -> LedgerEntry | None:
         return publish_head(self.model, ledger or self.ledger, KEYRING, self.kafka, topic=self.topic)
 
+    def settled(self) -> KafkaNotices:
+        """The board, once what was committed can be read."""
+        wait_until_settled(str(self.kafka["bootstrap.servers"]), self.topic)
+        return self.board
+
     def newest(self) -> int | Rejection | None:
-        seen = self.board.newest().get(self.model)
+        seen = self.settled().newest().get(self.model)
         if seen is None:
             return None
         return seen.notice.sequence if seen.notice else seen.rejection
@@ -83,7 +89,7 @@ def rig(tmp_path: Path, broker: Broker, make_topic: MakeTopic, unique_name: Call
 def test_the_head_of_the_ledger_is_what_a_reader_finds(rig: Rig) -> None:
     entry = rig.decide("1")
     assert rig.publish() == entry
-    found = rig.board.newest()[rig.model]
+    found = rig.settled().newest()[rig.model]
     assert found.notice == entry.notice(rig.ledger.identity())
     assert found.state(entry, rig.ledger.identity()) is NoticeState.CURRENT
 
@@ -102,7 +108,7 @@ def test_models_share_the_topic_without_fencing_each_other(rig: Rig) -> None:
         head = rig.ledger.head(rig.model)
         assert head is not None
         first.publish(sealed_notice(head, rig.ledger, KEYRING))
-    assert set(rig.board.newest()) == {rig.model, other}
+    assert set(rig.settled().newest()) == {rig.model, other}
 
 
 class Interrupted:
@@ -176,11 +182,11 @@ def test_whatever_is_wrong_on_the_topic_is_found_and_repaired(rig: Rig, damage: 
         "garbage": partial(rig.send, b"\xff{", [("baton-signature", b"\x00"), ("baton-key-id", b"\xff")]),
     }
     forged[damage]()
-    assert not compare(rig.model, rig.ledger, rig.registry, rig.board.newest()).equal
+    assert not compare(rig.model, rig.ledger, rig.registry, rig.settled().newest()).equal
     done = repair(rig.model, rig.ledger, rig.registry, rig.board)
     assert [action.copy for action in done.actions] == ["notice"]
     assert rig.newest() == 2
-    assert repair(rig.model, rig.ledger, rig.registry, rig.board).actions == ()
+    assert repair(rig.model, rig.ledger, rig.registry, rig.settled()).actions == ()
 
 
 def test_a_missing_topic_is_named_and_not_created(rig: Rig) -> None:
@@ -232,7 +238,7 @@ def test_publishers_at_once_end_with_the_head_on_the_topic(rig: Rig) -> None:
     head = rig.ledger.head(rig.model)
     assert head is not None
     assert head.sequence == rounds * threads == rig.newest()
-    assert compare(rig.model, rig.ledger, rig.registry, rig.board.newest()).equal
+    assert compare(rig.model, rig.ledger, rig.registry, rig.settled().newest()).equal
 
 
 @pytest.mark.faults
@@ -257,7 +263,7 @@ def test_a_promotion_that_is_killed_at_any_step_is_whole_after_repair_and_retry(
     assert status == (0 if step == "never" else -signal.SIGKILL)
 
     def equal() -> bool:
-        return compare(rig.model, rig.ledger, rig.registry, rig.board.newest()).equal
+        return compare(rig.model, rig.ledger, rig.registry, rig.settled().newest()).equal
 
     decided = step not in BEFORE_THE_DECISION
     assert [entry.sequence for entry in rig.ledger.entries(rig.model)] == ([1, 2] if decided else [1])

@@ -46,7 +46,7 @@ def test_a_recreated_topic_has_another_id(kafka: Options, topics: Topics) -> Non
     first = ensure_topics(kafka, [topics], 1).ids[topics.input]
     admin = AdminClient({**kafka, "log_level": 4})
     admin.delete_topics([topics.input])[topics.input].result(20)
-    wait_until(lambda: topic_ids(admin, [topics.input])[topics.input] is None, 10, "the topic was not deleted")
+    wait_until(lambda: topic_ids(admin, [topics.input])[topics.input] is None, 60, "the topic was not deleted")
     assert ensure_topics(kafka, [topics], 1).ids[topics.input] != first
 
 
@@ -112,7 +112,7 @@ def test_outputs_have_as_many_partitions_as_the_input_whatever_that_is(kafka: Op
 
     admin.create_partitions([NewPartitions(topics.input, 3)])[topics.input].result(20)
     expected = {(topics.predictions, "partitions"), (topics.dead_letters, "partitions")}
-    wait_until(lambda: deviations(check_topics(kafka, [topics])) == expected, 10, "the deviations are not found")
+    wait_until(lambda: deviations(check_topics(kafka, [topics])) == expected, 60, "the deviations are not found")
     assert ensure_topics(kafka, [topics], altering=True).deviations == ()
 
 

@@ -19,7 +19,9 @@ from scoring.produce import Outgoing, deliver
 from tests.support.retrains import BAD_REASONS, Inbox
 from training.requests import coordinated
 
-WITHIN_S = 60.0
+pytestmark = pytest.mark.timeout(400)
+
+WITHIN_S = 120.0
 
 
 class Triggerer:

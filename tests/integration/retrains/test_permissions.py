@@ -22,7 +22,7 @@ from scoring.settings import Settings, read_settings
 from scoring.topics import all_shared_topics, ensure_topics
 from tests.integration.retrains.test_listening import Triggerer, committed, reached
 from tests.support.airflow_home import PROJECT
-from tests.support.arena import KEY
+from tests.support.arena import KEY, wait_until_settled
 from tests.support.broker import KAFKA_JARS
 from tests.support.decisions import proposal
 from tests.support.retrains import Inbox
@@ -30,7 +30,7 @@ from tests.support.secure_broker import PASSWORD, USER, Grant, SecureBroker, sec
 from training.requests import Requests
 from training.wake import Covered
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 PAGE = PROJECT / "docs" / "how-to" / "install-into-an-existing-airflow.md"
 MODEL = "fare"
@@ -115,11 +115,14 @@ def test_what_waits_is_counted_and_marked(settings: Settings, inbox: Inbox) -> N
     assert inbox.pending().asked == ()
 
 
-def test_a_promotion_is_announced_and_the_workers_are_watched(settings: Settings, tmp_path: Path) -> None:
+def test_a_promotion_is_announced_and_the_workers_are_watched(
+    settings: Settings, secured: SecureBroker, tmp_path: Path
+) -> None:
     ledger = Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
     entry = ledger.decide(proposal("1", model=MODEL, parent=0))
     board = KafkaNotices(settings.need_kafka(), settings.need_keyring(), ledger)
     assert board.publish_head(MODEL) == entry
+    wait_until_settled(secured.plain, NOTICES)
     assert MODEL in board.newest()
     with Tail(settings.need_kafka(), {WORKERS: None, ACKNOWLEDGEMENTS: None}) as tail:
         assert list(tail.to_end()) == []
@@ -131,7 +134,7 @@ def test_an_alert_is_sent_and_the_page_reads_dead_letters(settings: Settings, se
     notify._send(alert)
     with Tail({"bootstrap.servers": secured.plain}, {ALERTS: None}) as tail:
         assert len(list(tail.to_end())) == 1
-    assert newest_letters(settings.need_kafka(), Topics.of(MODEL).dead_letters, 5, 3.0) == (0, [])
+    assert newest_letters(settings.need_kafka(), Topics.of(MODEL).dead_letters, 5, 30.0) == (0, [])
 
 
 def test_nothing_else_is_allowed(settings: Settings) -> None:

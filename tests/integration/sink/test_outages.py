@@ -17,7 +17,7 @@ from tests.support.postgres import PostgresServer, create_database
 from tests.support.predicted_stream import PredictedStream
 from tests.support.sinks import Sinks
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(360)]
 Fill = Callable[[str], Sinks]
 
 

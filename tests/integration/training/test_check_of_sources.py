@@ -13,7 +13,7 @@ from local import samples
 from scoring.cli import group
 from training.check.findings import Checked
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 DEFINITION = '''"""Will a customer leave? Told at the call."""
 

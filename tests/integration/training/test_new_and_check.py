@@ -20,7 +20,7 @@ from training.catalog import load_definition
 from training.check.findings import Checked
 from training.definition import ModelDefinition
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 Write = Callable[..., Path]
 SETS = [

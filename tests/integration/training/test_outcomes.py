@@ -36,7 +36,8 @@ FOREST = Estimator("sklearn.ensemble.RandomForestClassifier", n_estimators=30, m
 
 @pytest.fixture
 def ground(broker: Broker, tmp_path: Path) -> Iterator[Ground]:
-    made = Ground(broker.bootstrap, tmp_path)
+    made = Ground(broker.bootstrap, tmp_path, session_timeout_ms=10_000)
+    made.variables["BATON_TRANSACTION_TIMEOUT_MS"] = "10000"  # nobody restarts a worker that its broker has fenced
     yield made
     made.close()
 
@@ -71,11 +72,11 @@ def test_predictions_in_the_topic_are_the_estimators_probabilities_bit_for_bit(
     ground.notify(1, 1)
     ground.variables["BATON_CONNECTIONS__PARCELS"] = relay.settings.need_connection("parcels")
     ground.start()
-    ground.wait_for_state("live", sequence=1)
+    ground.wait_for_state("live", sequence=1, timeout_s=120)
     sent = list(messages(relay.definition, relay.settings, APRIL.replace(month=3), APRIL))
     ground.send_all([(message.value, message.key) for message in sent])
     ground.feed_raw(b'{"order_id": 1}')
-    ground.wait_until_done()
+    ground.wait_until_done(timeout_s=120)
 
     assert len(ground.letters()) == 1
     told = read_all(ground.bootstrap, ground.topics.predictions)

@@ -113,7 +113,7 @@ def demonstrated(promoted: Promoted, tmp_path_factory: pytest.TempPathFactory) -
 KILLS_OF_A_QUARTER = 5
 
 
-@pytest.mark.timeout(550)
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("kills", [KILLS_OF_A_QUARTER, pytest.param(50, marks=pytest.mark.faults)])
 def test_a_killed_april_to_june_is_what_the_ledger_and_its_bundles_say(
     demonstrated: Relay, kills: int, tmp_path: Path

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from scoring.contract.notice import Kind
-from tests.support.arena import wait_until
+from tests.support.arena import wait_until, wait_until_settled
 from tests.support.bundles import score_of
 from tests.support.ground import Ground, registry_away
 from tests.support.oracle import examine
@@ -22,6 +22,11 @@ def first_offsets(ground: Ground, sequence: int) -> dict[int, int]:
             place = prediction["input"]
             found[place["partition"]] = min(found.get(place["partition"], 2**62), place["offset"])
     return found
+
+
+def offsets(ground: Ground) -> dict[int, int]:
+    """Per partition, the committed offset."""
+    return {partition: offset for partition, (offset, _) in ground.committed().items()}
 
 
 def acknowledged(ground: Ground, sequence: int) -> dict[int, int]:
@@ -82,10 +87,12 @@ def test_sigterm_commits_what_is_in_flight_and_says_goodbye(ground: Ground) -> N
     ground.feed_until_progress(20_000)
     assert ground.stop(worker) == 0
 
+    wait_until_settled(ground.bootstrap, ground.topics.predictions)
     scored = [(p["input"]["partition"], p["input"]["offset"]) for p in ground.predictions()]
     assert len(scored) == len(set(scored)) > 0
-    ends = {partition: offset for partition, (offset, _) in ground.committed().items()}
-    assert {p: max(offset for q, offset in scored if q == p) + 1 for p in ends} == ends
+    following = {p: max(offset for q, offset in scored if q == p) + 1 for p in {q for q, _ in scored}}
+    # The group's offsets have markers of their own.
+    wait_until(lambda: offsets(ground) == following, 60, f"the offsets are not {following}")
     assert ground.heartbeats()[-1]["left"] is True
 
     ground.start()
@@ -111,16 +118,15 @@ def test_a_damaged_cache_is_not_served_and_mended_when_the_registry_is_back(grou
     ground.promote(1)
     worker = ground.start()
     ground.feed(200)
-    ground.wait_for_state("live")
+    ground.wait_until_done()
     assert ground.stop(worker) == 0
-    before = len(ground.outcomes())
 
     away = registry_away(ground.folder)
     (ground.folder / "cache" / "bundles" / ground.digests[1] / "model.onnx").write_bytes(b"damaged")
     ground.start()
     ground.feed(200)
     ground.wait_for_state("fetching")
-    assert len(ground.outcomes()) == before
+    assert len(ground.outcomes()) == 200
 
     away.rename(ground.folder / "registry")
     ground.wait_until_done()
@@ -148,7 +154,9 @@ def test_a_retired_model_is_let_go_of_and_a_later_promotion_loses_nothing(ground
     report = examine(ground, score_of)
     assert report.faultless, report
     assert report.versions == {1: 400, 3: 400}
-    assert {progress.sequence for _, progress in ground.committed().values()} == {3}
+    wait_until(
+        lambda: {progress.sequence for _, progress in ground.committed().values()} == {3}, 60, "the progress is not 3"
+    )
 
 
 def test_a_second_process_in_the_slot_on_another_host_fences_the_first_and_nothing_is_doubled(ground: Ground) -> None:
@@ -160,7 +168,7 @@ def test_a_second_process_in_the_slot_on_another_host_fences_the_first_and_nothi
     second = ground.start()
     ground.feed(4_000)
 
-    assert first.wait(30) == 70
+    assert ground.wait_for_exit(first, 60) == 70
     assert "worker.must_exit" in ground.log_of(0)
     ground.wait_until_done()
     report = examine(ground, score_of)
@@ -174,7 +182,7 @@ def test_an_idle_worker_that_was_fenced_ends_as_well(ground: Ground) -> None:
     ground.wait_for_state("live")
     ground.variables["BATON_CACHE_DIR"] = str(ground.folder / "another-host")
     ground.start()
-    assert first.wait(30) == 70
+    assert ground.wait_for_exit(first, 60) == 70
 
 
 def test_a_restarted_worker_does_not_score_its_backlog_with_what_was_rolled_back_meanwhile(ground: Ground) -> None:
@@ -195,7 +203,7 @@ def test_sigint_is_a_stop_too(ground: Ground) -> None:
     worker = ground.start()
     ground.wait_for_state("waiting")
     worker.send_signal(signal.SIGINT)
-    assert worker.wait(20) == 0
+    assert ground.wait_for_exit(worker, 60) == 0
 
 
 def test_the_log_names_events_and_identities_and_never_a_records_content(ground: Ground) -> None:
@@ -245,7 +253,7 @@ def test_two_models_of_different_shape_live_in_one_worker_and_are_swapped_alone(
     ground.wait_for_state("live", sequence=2)
     ground.feed(400)
     ground.wait_until_done()
-    wait_until(lambda: len(ground.predictions(topics.predictions)) == 400, 30, "the other model did not finish")
+    wait_until(lambda: len(ground.predictions(topics.predictions)) == 400, 60, "the other model did not finish")
 
     assert examine(ground, score_of).faultless
     assert {p["sequence"] for p in ground.predictions(topics.predictions)} == {1}

@@ -39,10 +39,12 @@ def prices(ground: Ground, **changes: Any) -> TopicLookup:
     return TopicLookup(**{**values, **changes})
 
 
-def tell(ground: Ground, color: str, price: float, hours: float = 0.0, **more: Any) -> None:
+def tell(ground: Ground, color: str, price: float, hours: float = 0.0, *, at_once: bool = True) -> None:
     since = (MOMENT + timedelta(hours=hours)).isoformat()
-    value = json.dumps({"color": color, "since": since, "price": price, "shop": "ä", **more}).encode()
-    ground.send(f"{ground.model}.prices", value, color.encode(), None)
+    value = json.dumps({"color": color, "since": since, "price": price, "shop": "ä"}).encode()
+    ground._producer.produce(f"{ground.model}.prices", value, color.encode())
+    if at_once:
+        ground._flush()
 
 
 def promote(ground: Ground, version: int, *lookups: Any, frozen: dict[str, bytes] | None = None) -> None:
@@ -65,7 +67,7 @@ def found(ground: Ground, name: str, field: str) -> dict[str, set[Any]]:
 def test_a_topic_is_read_to_its_end_before_anything_is_scored_and_followed_from_then_on(ground: Ground) -> None:
     ground.create(f"{ground.model}.prices", {"cleanup.policy": "compact"}, partitions=3)
     for step in range(2_000):  # of three keys, so that only the last ones count
-        tell(ground, ("red", "green")[step % 2], float(step), hours=-1)
+        tell(ground, ("red", "green")[step % 2], float(step), hours=-1, at_once=step == 1_999)
     ground.send(f"{ground.model}.prices", b"no row", b"other", None)
     ground.feed(30)
     promote(ground, 1, prices(ground))
@@ -162,7 +164,7 @@ def test_while_the_database_is_away_records_are_answered_as_the_lookup_says(
     warehouse.observe([("red", MOMENT - timedelta(hours=1), 2.5), ("blue", MOMENT - timedelta(hours=1), 3.5)])
     ground.variables["BATON_CONNECTIONS__WAREHOUSE"] = warehouse.url
     changes = {name: getattr(WEATHER, name) for name in WEATHER.__struct_fields__}
-    promote(ground, 1, TableLookup(**{**changes, "on_outage": answer, "timeout_s": 0.2}))
+    promote(ground, 1, TableLookup(**{**changes, "on_outage": answer, "timeout_s": 3.0}))
     ground.start()
     ground.feed(30)
     ground.wait_until_done()

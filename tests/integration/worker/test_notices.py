@@ -55,7 +55,7 @@ def test_a_bundle_that_fails_its_golden_rows_is_refused_and_a_later_good_one_goe
     ground.wait_for_state("refused")
     assert ground.state()["sequence"] == 1
     assert "golden rows differ" in str(ground.state()["reason"])
-    wait_until(lambda: len(ground.acknowledgements()) == 2, 20, "the refusal was not published")
+    wait_until(lambda: len(ground.acknowledgements()) == 2, 60, "the refusal was not published")
     refusal = ground.acknowledgements()[-1]
     assert (refusal["sequence"], refusal["outcome"], refusal["positions"]) == (2, "refused", [])
     assert "golden rows differ" in str(refusal["reason"])
@@ -179,6 +179,6 @@ def test_notices_are_read_also_where_the_first_of_them_are_gone(
             caught_up.set,
         )
         follower.start()
-        assert caught_up.wait(20), "the end of the notices was never reached"
+        assert caught_up.wait(60), "the end of the notices was never reached"
         follower.stop()
         assert offered == expected

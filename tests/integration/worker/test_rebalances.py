@@ -6,12 +6,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaException, Producer, TopicPartition
 
 from local.kafka.broker import Broker
 from scoring.worker.delivery import ExactlyOnce
 from scoring.worker.offsets import GroupOffsets
-from tests.support.arena import read_all
+from tests.support.arena import read_all, wait_until
 from tests.support.ground import Ground
 
 pytestmark = pytest.mark.integration
@@ -53,6 +53,13 @@ def member(ground: Ground, **settings: Any) -> Iterator[Consumer]:
     made.close()
 
 
+def is_joining(ground: Ground, asking: Consumer) -> bool:
+    """Whether the group waits for its members to join again, as one of them has asked it to."""
+    asking.poll(0.1)
+    state = ground.admin.describe_consumer_groups([ground.group])[ground.group].result(20).state
+    return bool(state == ConsumerGroupState.PREPARING_REBALANCING)
+
+
 def test_committed_offsets_can_be_read_while_a_member_waits_for_others_to_join(ground: Ground) -> None:
     place = TopicPartition(ground.topics.input, 1)
     common = {"bootstrap.servers": ground.bootstrap, "group.id": ground.group, "isolation.level": "read_committed"}
@@ -63,11 +70,11 @@ def test_committed_offsets_can_be_read_while_a_member_waits_for_others_to_join(g
             slow.poll(0.1)
         slow.commit(offsets=[TopicPartition(place.topic, 1, 7, metadata="m")], asynchronous=False)
         with member(ground) as waiting:
-            waiting.poll(1.0)
+            wait_until(lambda: is_joining(ground, waiting), 5, "it does not ask to join")
             with pytest.raises(KafkaException, match="_TIMED_OUT"):
                 waiting.committed([place], 0.5)
             nothing = TopicPartition(place.topic, 2)
-            found = offsets.committed([nothing, place], 0.5)
+            found = offsets.committed([nothing, place], 3.0)
             assert waiting.assignment() == []
     offsets.close()
     assert [(at.partition, at.offset, at.metadata) for at in found] == [(2, -1001, None), (1, 7, "m")]

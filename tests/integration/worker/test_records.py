@@ -16,7 +16,7 @@ from scoring.contract.progress import Progress
 from scoring.contract.topics import INPUT_MAXIMUM_BYTES
 from scoring.scorer.bundle import open_bundle
 from scoring.scorer.scorer import Scorer, lookup_columns
-from tests.support.arena import Record, read_all
+from tests.support.arena import Record, read_all, wait_until
 from tests.support.bundles import MOMENT, score_of
 from tests.support.ground import Ground, Warehouse, record
 from tests.support.oracle import examine
@@ -135,7 +135,8 @@ def test_a_partition_that_needs_a_newer_sequence_is_held_until_it_is_live(ground
     assert [(p["input"]["offset"], p["sequence"]) for p in ground.predictions() if p["input"]["partition"] == 1] == [
         (offset, 2) for offset in range(4, 20)
     ]
-    assert ground.committed()[1] == (20, Progress(ground.ledger, 2))
+    end = (20, Progress(ground.ledger, 2))
+    wait_until(lambda: ground.committed()[1] == end, 60, "the partition's offset is not its end")
 
 
 def test_offsets_of_another_ledger_are_held_and_reported(ground: Ground) -> None:

@@ -17,7 +17,7 @@ from tests.support.ground import Ground
 from tests.support.oracle import examine
 from tests.support.secure_broker import PASSWORD, USER, Grant, SecureBroker, secure_broker
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(360)]
 
 READ, WRITE, DESCRIBE = AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE
 LOOK = (DESCRIBE, AclOperation.DESCRIBE_CONFIGS)
@@ -125,6 +125,7 @@ def test_the_commands_reach_it_too(ground: Ground, secured: SecureBroker, monkey
     baton("send", ground.model, stdin=msgspec.json.encode(small_record(0)) + b"\n")
     ground.produced += 1
     ground.wait_until_done()
+    ground.wait_for_status(lambda status: status.get("records") == 1)
     assert json.loads(baton("tail", ground.model, "--last", "1"))["score"] == score_of(1, 0)
     (row,) = json.loads(baton("top", "--once", "--json", "--deployment", ground.deployment))
     assert (row["state"], row["records"]) == ("live", 1)

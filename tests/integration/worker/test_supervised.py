@@ -23,7 +23,7 @@ from tests.support.ground import Ground, record
 from tests.support.oracle import examine
 
 MakeName = Callable[[str], str]
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(360)]
 
 
 def alive(pid: int) -> bool:
@@ -79,13 +79,18 @@ def owned(ground: Ground) -> dict[int, int]:
     return found
 
 
+def counted(ground: Ground) -> int:
+    """How many records the newest heartbeats of both workers tell of."""
+    return sum(int(str(ground.state(slot).get("records", 0))) for slot in (0, 1))
+
+
 def test_workers_share_the_partitions_and_end_together_when_they_are_told_to(ground: Ground) -> None:
     ground.promote(1)
     supervised = Supervised(ground, 2)
     supervised.wait_until_live()
     ground.feed(2_000)
     ground.wait_until_done()
-    wait_until(lambda: owned(ground) == {0: 2, 1: 2}, 30, "the partitions are not shared", every_s=0.3)
+    wait_until(lambda: owned(ground) == {0: 2, 1: 2}, 60, "the partitions are not shared", every_s=0.3)
     pids = [supervised.pid(slot) for slot in (0, 1)]
     assert ground.stop(supervised.process) == 0
     assert not any(map(alive, pids))
@@ -103,7 +108,7 @@ def test_one_is_killed_one_leaves_and_one_joins_while_records_go_on(ground: Grou
     ground.feed(3_000)
     ended = supervised.wait_for("slot.ended", 1)
     assert ended["status"] == "SIGKILL"
-    wait_until(lambda: len(supervised.events("slot.started")) == 4, 30, "slot 1 was not started again")
+    wait_until(lambda: len(supervised.events("slot.started")) == 4, 60, "slot 1 was not started again")
 
     joining = ground.start(slot=7)
     ground.feed(3_000)
@@ -125,7 +130,7 @@ def test_with_its_supervisor_killed_no_worker_stays(ground: Ground) -> None:
     supervised.wait_until_live()
     pids = [supervised.pid(slot) for slot in (0, 1)]
     supervised.process.kill()
-    wait_until(lambda: not any(map(alive, pids)), 10, "a worker stays")
+    wait_until(lambda: not any(map(alive, pids)), 60, "a worker stays")
 
 
 @pytest.mark.parametrize(("how", "status"), [("released", "70"), ("held", "SIGKILL")])
@@ -154,7 +159,7 @@ def test_a_wrong_setting_ends_it_with_every_mistake_and_is_not_tried_again(groun
     }
     for processes in (0, 2):
         supervised = Supervised(ground, processes, slot=processes)
-        assert supervised.process.wait(30) == 2
+        assert supervised.process.wait(60) == 2
         said = ground.log_of(processes)
         for part in (
             "sasl.mechanizm",
@@ -172,7 +177,7 @@ def test_a_second_worker_of_a_slot_on_this_host_is_refused(ground: Ground) -> No
     first = ground.start()
     ground.wait_for_state("live")
     second = ground.start()
-    assert second.wait(30) == 2
+    assert second.wait(60) == 2
     assert f"slot {ground.deployment}/0 is taken on this host by process {first.pid}" in ground.log_of(0)
     ground.feed(100)
     ground.wait_until_done()
@@ -196,9 +201,10 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 def test_probes_and_metrics_tell_how_each_worker_stands(ground: Ground) -> None:
     (port,) = free_ports(1)
-    ground.variables["BATON_METRICS_PORT"] = str(port)
+    patient = {"BATON_SESSION_TIMEOUT_MS": "30000", "BATON_TRANSACTION_TIMEOUT_MS": "10000"}  # no batch is done twice
+    ground.variables |= {"BATON_METRICS_PORT": str(port), **patient}
     worker = ground.start()
-    wait_until(lambda: get(port, "/livez")[0] == 200, 30, "the worker is not alive")
+    wait_until(lambda: get(port, "/livez")[0] == 200, 60, "the worker is not alive")
     status, body = get(port, "/readyz")
     assert (status, json.loads(body)["why_not"]) == (503, [f"{ground.model}: waiting"])
     ground.promote(1)
@@ -206,14 +212,22 @@ def test_probes_and_metrics_tell_how_each_worker_stands(ground: Ground) -> None:
     for _ in range(5):
         ground.feed_raw(None)
     ground.wait_until_done()
-    wait_until(lambda: get(port, "/readyz")[0] == 200, 30, f"it is not ready: {get(port, '/readyz')}")
+    wait_until(lambda: get(port, "/readyz")[0] == 200, 60, f"it is not ready: {get(port, '/readyz')}")
 
     def scraped() -> dict[str, float]:
         lines = [line for line in get(port, "/metrics")[1].splitlines() if line and not line.startswith("#")]
         return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
     own = f'{{model="{ground.model}"}}'
-    wait_until(lambda: scraped().get(f"baton_worker_records_total{own}") == 1_005, 10, "not all records are counted")
+
+    def all_are_counted() -> bool:
+        """A commit is timed only after its records are counted."""
+        told = scraped()
+        commits = told.get('baton_worker_stage_seconds_count{stage="commit"}', 0)
+        all_of_them = told.get(f"baton_worker_records_total{own}") == 1_005
+        return all_of_them and commits >= told["baton_worker_batch_records_count"]
+
+    wait_until(all_are_counted, 60, "not all records are counted")
     found = scraped()
     assert found[f'baton_worker_dead_letters_total{{model="{ground.model}",reason="null-value"}}'] == 5
     assert found[f"baton_worker_partitions{own}"] == 4
@@ -244,8 +258,8 @@ def test_markers_of_the_producers_transactions_are_no_records_that_wait(ground: 
         producer.commit_transaction(20)
         ground.produced += 8
     ground.wait_until_done()
-    ground.wait_for_status(lambda status: status.get("lag") == [0, 0, 0, 0])
-    assert ground.state()["lag_s"] == [0.0, 0.0, 0.0, 0.0]
+    ground.wait_for_heartbeats(1)  # one of before the records says the same
+    ground.wait_for_status(lambda status: (status.get("lag"), status.get("lag_s")) == ([0] * 4, [0.0] * 4))
     assert end_offsets(ground.bootstrap, ground.topics.input) == [9, 9, 9, 9]  # with the markers
     assert ground.stop(worker) == 0
 
@@ -258,8 +272,9 @@ def test_top_shows_every_worker_and_what_became_of_its_records(ground: Ground, m
     for _ in range(3):
         ground.feed_raw(None, partition=1)
     ground.wait_until_done()
-    ground.wait_for_heartbeats(1)
-    ground.wait_for_heartbeats(1, slot=1)
+    for slot in (0, 1):
+        ground.wait_for_heartbeats(1, slot=slot)
+    wait_until(lambda: counted(ground) == 403, 60, "the heartbeats do not tell of all records", every_s=0.3)
     for name, value in ground.environment(0).items():
         if name.startswith("BATON_"):
             monkeypatch.setenv(name, value)
@@ -287,8 +302,8 @@ def test_a_worker_that_waits_for_its_broker_is_alive_and_not_ready(ground: Groun
     port, nobody = free_ports(2)
     ground.variables |= {"BATON_METRICS_PORT": str(port), "BATON_KAFKA_BOOTSTRAP": f"127.0.0.1:{nobody}"}
     worker = ground.start()
-    ground.wait_for_log("broker.waiting")
-    assert get(port, "/livez")[0] == 200
+    ground.wait_for_log("broker.waiting", timeout_s=60)
+    wait_until(lambda: get(port, "/livez")[0] == 200, 60, "nobody tells that it is alive")
     assert get(port, "/readyz")[0] == 503
     assert "baton_worker_ready 0.0" in get(port, "/metrics")[1]
     assert ground.stop(worker) == 0

@@ -61,19 +61,17 @@ def test_fewer_output_partitions_than_input_partitions_keep_a_bundle_from_going_
 
 
 def test_an_input_topic_that_grows_before_its_outputs_is_scored_once_they_have_grown(ground: Ground) -> None:
-    from confluent_kafka.admin import NewPartitions
-
     ground.variables["BATON_KAFKA_OPTIONS"] = '{"topic.metadata.refresh.interval.ms": 1000}'
     ground.promote(1)
     ground.start()
     ground.wait_for_state("live")
-    ground.admin.create_partitions([NewPartitions(ground.topics.input, 5)])[ground.topics.input].result(20)
+    ground.grow(ground.topics.input, 5)
     ground.feed_raw(b"in the new partition", partition=4)
     ground.wait_for_log("partition.without_output")
     ground.feed(40)  # the other partitions are not held up
-    wait_until(lambda: len(ground.predictions()) == 40, 30, "the other partitions wait too")
+    wait_until(lambda: len(ground.predictions()) == 40, 60, "the other partitions wait too")
     for topic in (ground.topics.predictions, ground.topics.dead_letters):
-        ground.admin.create_partitions([NewPartitions(topic, 5)])[topic].result(20)
+        ground.grow(topic, 5)
     ground.feed(40)
     ground.wait_until_done()
     assert examine(ground, score_of).faultless
@@ -155,7 +153,7 @@ def test_a_model_that_the_deployment_does_not_list_is_not_scored(ground: Ground)
     ground.promote(1)
     ground.feed(8)
     ground.start()
-    wait_until(lambda: bool(ground.heartbeats()), 30, "no heartbeat came")
+    wait_until(lambda: bool(ground.heartbeats()), 60, "no heartbeat came")
     assert list(ground.heartbeats()[-1]["models"]) == ["somebody_else"]  # type: ignore[call-overload]
     assert ground.outcomes() == []
 
@@ -174,7 +172,7 @@ def test_a_topic_that_refuses_predictions_does_not_keep_the_other_models_waiting
     ground.say(other, 1, ground.register_as(1, small_schema(), model=other), version="1")
     ground.start()
     ground.wait_for_state("live", sequence=1)
-    wait_until(lambda: ground.log_of(0).count('"model.acknowledged"') == 2, 30, "the other model never went live")
+    wait_until(lambda: ground.log_of(0).count('"model.acknowledged"') == 2, 60, "the other model never went live")
     ground.set(topics.predictions, "max.message.bytes", "100")
     for number in range(40):
         ground.send(topics.input, msgspec.json.encode(small_record(number)), b"k", None)

@@ -145,7 +145,7 @@ def test_a_process_that_stops_waits_for_no_explanation(served: Served, held: Pat
         closing = threading.Thread(target=served.explanations.close)
         closing.start()
         assert code(waiting.result()) == (503, "unavailable")
-        closing.join(10)
+        closing.join(60)
         assert not closing.is_alive()
 
 

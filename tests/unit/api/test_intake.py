@@ -67,6 +67,15 @@ def test_nothing_overtakes_what_waits() -> None:
     assert waiting.has_room(1)
 
 
+def test_a_probe_passes_those_who_wait_and_a_flood_of_them_does_not() -> None:
+    loop, waiting = made()
+    waiting.wait(Connection(), b"x")
+    asked = [waiting.has_room(1, probe=True) for _ in range(intake.PROBES_A_TURN + 2)]
+    assert asked == [True] * intake.PROBES_A_TURN + [False] * 2
+    loop.turn()
+    assert waiting.has_room(1, probe=True)
+
+
 def test_what_came_is_the_time_at_which_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([1.0, 2.0])
     monkeypatch.setattr("scoring.api.intake.time.perf_counter", lambda: next(times))

@@ -80,8 +80,8 @@ def test_a_request_whose_deadline_passes_is_answered_and_not_scored(tmp_path: Pa
     with Served(tmp_path, lookups=held) as served, served.client() as client:
         served.promote()
         (first,) = many(served, 1, records(0))
-        assert held.asked.acquire(timeout=10)  # the scoring thread is busy
-        answer = client.post(PATH, json=records(0, 1, 2), headers={"X-Request-Deadline-Ms": "30"})
+        assert held.asked.acquire(timeout=60)  # the scoring thread is busy
+        answer = client.post(PATH, json=records(0, 1, 2), headers={"X-Request-Deadline-Ms": "500"})
         assert code(answer) == (504, "deadline-passed")
         held.go_on.set()
         assert first.result().status_code == 200
@@ -94,7 +94,7 @@ def test_a_deadline_that_cannot_be_met_is_not_waited_for(tmp_path: Path) -> None
     with Served(tmp_path, lookups=held) as served, served.client() as client:
         served.promote()
         (first,) = many(served, 1, records(0))
-        assert held.asked.acquire(timeout=10)
+        assert held.asked.acquire(timeout=60)
         served.scoring._batch_s = 5.0
         answer = client.post(PATH, json=records(0), headers={"X-Request-Deadline-Ms": "4000"})
         assert code(answer) == (503, "deadline-out-of-reach")
@@ -114,7 +114,7 @@ def test_what_took_long_before_keeps_nobody_from_trying_again(served: Served) ->
 
 def test_no_request_gets_more_time_than_the_longest_deadline(tmp_path: Path) -> None:
     held = Held()
-    with Served(tmp_path, lookups=held, api_maximum_deadline_ms=20) as served, served.client() as client:
+    with Served(tmp_path, lookups=held, api_maximum_deadline_ms=500) as served, served.client() as client:
         served.promote()
         answer = client.post(PATH, json=records(0), headers={"X-Request-Deadline-Ms": "999999"})
         assert code(answer) == (504, "deadline-passed")
@@ -130,8 +130,8 @@ def test_a_deadline_that_is_no_number_of_milliseconds_is_malformed(served: Serve
 
 def test_a_body_that_dawdles_keeps_its_place_no_longer_than_its_deadline(served: Served) -> None:
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.both}\r\nContent-Length: 100\r\n"
-    head += "Content-Type: application/json\r\nX-Request-Deadline-Ms: 30\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0), 10) as slow:
+    head += "Content-Type: application/json\r\nX-Request-Deadline-Ms: 500\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0), 60) as slow:
         slow.sendall(head.encode() + b'{"rec')
         assert slow.recv(65_536).startswith(b"HTTP/1.1 408 ")
     wait_until(lambda: served.service.hand.requests == 0)
@@ -144,9 +144,9 @@ def test_a_client_that_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
         body = msgspec.json.encode(records(0))
         head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.both}\r\n"
         head += f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0), 10) as impatient:
+        with socket.create_connection(("127.0.0.1", httpx.URL(served.url).port or 0), 60) as impatient:
             impatient.sendall(head.encode() + body)
-            assert held.asked.acquire(timeout=10)
+            assert held.asked.acquire(timeout=60)
         held.go_on.set()
         wait_until(lambda: served.service.hand.requests == 0)
         assert client.post(PATH, json=records(0)).status_code == 200
@@ -165,12 +165,11 @@ def test_swaps_under_load_drop_no_request_and_no_request_mixes_versions(served: 
     for thread in threads:
         thread.start()
     for version in range(2, 22):
-        so_far = len(answers)
         served.promote(version)
-        wait_until(more_than(answers, so_far + 4))
+        wait_until(more_than(answers, len(answers) + len(threads)))  # of which those may have been scored before
     stop.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     for answer in answers:
         version = int(answer.json()["version"])
         assert scores_of(answer) == [score_of(version, number) for number in range(16)]
@@ -200,7 +199,8 @@ def test_the_metrics_count_what_became_of_requests_and_records(served: Served) -
         client.get("/v1/models")
         client.get("/nowhere")
     metrics = served.metrics
-    wait_until(lambda: sum(metrics.requests.values()) == 5)
+    # Both are counted once the answer is on its way.
+    wait_until(lambda: (sum(metrics.requests.values()), sum(metrics.problems.values())) == (5, 3))
     assert metrics.requests == {
         ("score", "200"): 1,
         ("score", "422"): 1,

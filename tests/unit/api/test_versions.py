@@ -182,5 +182,5 @@ def test_a_process_that_stops_waits_for_no_registry(served: Served, held: Path) 
         closing = threading.Thread(target=served.versions.close)
         closing.start()
         assert waiting.result().status_code == 503
-        closing.join(10)
+        closing.join(60)
         assert not closing.is_alive()

@@ -323,7 +323,7 @@ def test_a_model_that_cannot_be_fetched_does_not_hold_the_others_up(ground: Grou
 
 def test_a_retry_waits_for_its_own_turn_whatever_other_models_sequences_are(ground: Ground) -> None:
     with ground.running("small", "other") as fetching:
-        fetching._backoff = Backoff(5.0, 5.0)
+        fetching._backoff = Backoff(60.0, 60.0)
         ground.failures = [Unavailable("away")] * 4
         fetching.offer(ground.notice(3))
         until(lambda: ground.fetched == ["3"])

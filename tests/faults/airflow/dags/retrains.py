@@ -30,12 +30,19 @@ def _prepare(model: str) -> Any:
     """Write down what the run was asked, wait while it is held, and register its candidate."""
     context, folder = get_current_context(), Path(os.environ[RETRAINS_FOLDER])
     asked = run_request(definition(name=model), context["dag_run"], context["params"])
-    (folder / "runs" / f"{model}~{asked.run_id}.json").write_bytes(msgspec.json.encode(asked))
+    _write_down(folder / "runs" / f"{model}~{asked.run_id}.json", msgspec.json.encode(asked))
     if (folder / f"fail-{model}").exists():
         raise ConfigurationError("the warehouse has no table trips; tell this run another one")
     while (folder / f"hold-{model}").exists():
         time.sleep(0.1)
     return prepared(folder, model, asked.run_id)
+
+
+def _write_down(path: Path, content: bytes) -> None:
+    """Whole or not at all: somebody looks for such files all the while."""
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.write_bytes(content)
+    temporary.replace(path)
 
 
 for model in os.environ["BATON_TEST_HAND_OVER"].split(","):
