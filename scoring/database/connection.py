@@ -1,5 +1,7 @@
 """Connections, transactions, and errors by what the caller can do about them."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from scoring.contract.errors import ConfigurationError, Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
+WAL_RETRY_S = 0.02
 CONNECT_TIMEOUT_S = 10
 # A PostgreSQL server whose host or network vanished is given up after half a minute, not when TCP would.
 _VANISHED = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
@@ -131,8 +134,7 @@ def _sqlite_engine(url: URL, pool: dict[str, Any]) -> sa.Engine:
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
-        if cursor.execute("pragma journal_mode").fetchone()[0] != "wal":
-            cursor.execute("pragma journal_mode = wal")
+        _use_wal(cursor)
         # What was reported as committed must survive a loss of power.
         cursor.execute("pragma synchronous = full")
         cursor.execute("pragma foreign_keys = on")
@@ -143,6 +145,18 @@ def _sqlite_engine(url: URL, pool: dict[str, Any]) -> sa.Engine:
         connection.exec_driver_sql(f"begin {connection.get_execution_options().get(SQLITE_BEGIN, 'deferred')}")
 
     return engine
+
+
+def _use_wal(cursor: sqlite3.Cursor) -> None:
+    """Switch a database that is new; beside a writer SQLite refuses that at once, whatever its busy timeout."""
+    give_up = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while cursor.execute("pragma journal_mode").fetchone()[0] != "wal":
+        try:
+            cursor.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(WAL_RETRY_S)
 
 
 def _sentence(error: exc.StatementError | exc.TimeoutError) -> str:
