@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import msgspec
 import structlog
+import tenacity
 
-from scoring.contract.errors import BatonError
+from scoring.contract.errors import BatonError, Unavailable
 from scoring.promotion import decide
 from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
@@ -20,6 +21,10 @@ from scoring.registry.port import Registry
 from scoring.settings import Settings
 
 log = structlog.get_logger(__name__)
+
+# A ledger that is locked or fails over is back within seconds, and a person should not have to press twice.
+AGAIN_FOR_S = 10.0
+AGAIN_EVERY_S = 0.5
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,15 +91,29 @@ def rolling_back(ledger: Ledger, registry: Registry, order: Order) -> LedgerEntr
 def carry_out(decided: Decide, order: Order, settings: Settings) -> Told:
     """Decide, and tell the workers. Blocks, for half a minute where a system is away."""
     try:
-        ledger = Ledger.open(settings.need_ledger_url(), migrating=False)
-        registry = open_registry(settings.need_registry_uri())
-        entry = decided(ledger, registry, order)
+        ledger, registry, entry = _insisting()(_decided, decided, order, settings)
     except BatonError as error:
         log.warning("page.refused", model=order.model, version=order.version, actor=order.actor, why=str(error))
         return Told(f"Nothing was decided. {error}", good=False)
     log.info("page.decided", model=entry.model, sequence=entry.sequence, kind=entry.kind.value, actor=entry.actor)
     sentence = f"Decided: {entry.kind.value} of version {entry.version}, entry {entry.sequence} of the ledger."
     return Told(f"{sentence} {_announced(entry.model, ledger, registry, settings)}", good=True)
+
+
+def _decided(decided: Decide, order: Order, settings: Settings) -> tuple[Ledger, Registry, LedgerEntry]:
+    """Decide once; asked again, the ledger answers with the same entry."""
+    ledger = Ledger.open(settings.need_ledger_url(), migrating=False)
+    registry = open_registry(settings.need_registry_uri())
+    return ledger, registry, decided(ledger, registry, order)
+
+
+def _insisting() -> tenacity.Retrying:
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Unavailable),
+        stop=tenacity.stop_after_delay(AGAIN_FOR_S),
+        wait=tenacity.wait_fixed(AGAIN_EVERY_S),
+        reraise=True,
+    )
 
 
 def _announced(model: str, ledger: Ledger, registry: Registry, settings: Settings) -> str:

@@ -6,10 +6,14 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx
+import tenacity
 
 from scoring.contract.errors import BatonError
 
 TIMEOUT_S = 20.0
+# A database that is locked or fails over is back within seconds, and a person should not have to press twice.
+AGAIN_FOR_S = 10.0
+AGAIN_EVERY_S = 0.5
 MAXIMUM_DETAIL_CHARACTERS = 500
 APPROVE_TASK = "approve"
 
@@ -76,7 +80,7 @@ class AirflowApi:
         """Start a run; False where there is one of this id already."""
         body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
         try:
-            await self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+            await self._insist("POST", f"/dags/{dag_id}/dagRuns", json=body)
         except AirflowSaid as error:
             if error.status == HTTPStatus.CONFLICT:
                 return False
@@ -86,7 +90,17 @@ class AirflowApi:
     async def answer(self, dag_id: str, run_id: str, option: str, reason: str) -> None:
         """Answer the question of a run."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{APPROVE_TASK}/-1/hitlDetails"
-        await self._call("PATCH", path, json={"chosen_options": [option], "params_input": {"reason": reason}})
+        await self._insist("PATCH", path, json={"chosen_options": [option], "params_input": {"reason": reason}})
+
+    async def _insist(self, method: str, path: str, **more: Json) -> Json:
+        """Call, and call again where Airflow fails; for what Airflow does once, however often it is asked."""
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception(_failed),
+            stop=tenacity.stop_after_delay(AGAIN_FOR_S),
+            wait=tenacity.wait_fixed(AGAIN_EVERY_S),
+            reraise=True,
+        )
+        return await retrying(self._call, method, path, **more)
 
     async def _call(self, method: str, path: str, **more: Json) -> Json:
         try:
@@ -105,6 +119,11 @@ def model_of(dag: Json) -> str | None:
     """The model that a DAG trains; None of one that trains none."""
     names = [tag["name"] for tag in dag.get("tags") or ()]
     return next((name.removeprefix("model:") for name in names if name.startswith("model:")), None)
+
+
+def _failed(error: BaseException) -> bool:
+    """Airflow could not do it, rather than would not."""
+    return isinstance(error, AirflowSaid) and error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _detail(answer: httpx.Response) -> str:

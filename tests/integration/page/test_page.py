@@ -64,8 +64,8 @@ def _wait_for(page: Page, selector: str, limit_ms: int = RUN_LIMIT_MS) -> None:
     """What the page says instead is what explains that something never came."""
     try:
         page.wait_for_selector(selector, timeout=limit_ms)
-    except Error as error:
-        raise AssertionError(f"no {selector}, but:\n{page.inner_text('main')}") from error
+    except Error:
+        raise AssertionError(f"no {selector}, but:\n{page.inner_text('main')}") from None
 
 
 def refreshed(page: Page) -> None:

@@ -6,10 +6,14 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from baton_airflow.page import acting
 from baton_airflow.page.acting import Order, carry_out, promoting, rolling_back
+from scoring.contract.errors import Unavailable
 from scoring.contract.manifest import MANIFEST_FILE, decode_manifest
+from scoring.promotion.entry import LedgerEntry
 from scoring.promotion.ledger import Ledger
 from scoring.registry.folder import FolderRegistry
+from scoring.registry.port import Registry
 from scoring.settings import Settings
 from tests.support.bundles import make_bundle
 from tests.support.decisions import PASSED
@@ -110,3 +114,43 @@ def test_an_order_names_its_decision_in_the_ledger() -> None:
     asked = order("1", 0)
     assert asked.run_id == f"page-{asked.decision}"
     assert msgspec.structs.replace(asked, version="2").run_id == asked.run_id
+
+
+class Locked:
+    """Promotes, but fails a number of times before, or behind the entry that it made."""
+
+    def __init__(self, times: int, *, decided: bool = False) -> None:
+        self._times = times
+        self._decided = decided
+        self.asked = 0
+
+    def __call__(self, ledger: Ledger, registry: Registry, asked: Order) -> LedgerEntry:
+        self.asked += 1
+        failing = self.asked <= self._times
+        if failing and not self._decided:
+            raise Unavailable("the ledger: database is locked")
+        entry = promoting(ledger, registry, asked)
+        if failing:
+            raise Unavailable("the ledger: the connection was lost")
+        return entry
+
+
+@pytest.mark.parametrize("decided", [False, True])
+def test_a_ledger_that_is_away_for_a_moment_is_asked_again_and_decides_once(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, decided: bool
+) -> None:
+    monkeypatch.setattr(acting, "AGAIN_EVERY_S", 0.0)
+    locked = Locked(3, decided=decided)
+    assert carry_out(locked, order("1", 0), settings).good
+    assert locked.asked == 4
+    assert [entry.version for entry in ledger(settings).entries("small")] == ["1"]
+
+
+def test_a_ledger_that_stays_away_is_told_of(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acting, "AGAIN_EVERY_S", 0.0)
+    monkeypatch.setattr(acting, "AGAIN_FOR_S", 0.2)
+    locked = Locked(10**9)
+    told = carry_out(locked, order("1", 0), settings)
+    assert not told.good
+    assert told.sentence == "Nothing was decided. the ledger: database is locked"
+    assert locked.asked > 1
