@@ -20,7 +20,7 @@ class LoadBudget(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         load_s: from the files to the checked golden rows.
         resident_bytes: of the whole process; about 80 MB of it are there without a bundle.
-        first_prediction_ms: one record, right after loading.
+        first_prediction_ms: processor time of one record, right after loading.
         p50_ms, p99_ms: processor time of a micro-batch from bytes to scores, by its number of records.
     """
 

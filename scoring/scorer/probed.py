@@ -37,7 +37,7 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         load_s: opening, checking digests, loading the compiled model, and checking the golden rows.
-        first_prediction_ms: one record, right after loading.
+        first_prediction_ms: processor time of one record, right after loading.
         resident_bytes: of the whole process, after the largest micro-batch.
         peak_bytes: the most that was resident.
         bundle_bytes: resident memory that loading and scoring added.

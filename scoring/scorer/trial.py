@@ -27,6 +27,7 @@ from scoring.scorer.golden import check_golden, expected_scores
 from scoring.scorer.scorer import Scorer, lookup_columns
 
 # The largest micro-batch of a model that is fit to serve takes milliseconds; the load gate watches over those.
+# Processor time: a machine that stood still for a while says nothing about a bundle, which would be refused for good.
 SLOWEST_BATCH_S = 10.0
 NICENESS = 5
 # Signals by which a process dies of what it was doing, not of what somebody did to it.
@@ -99,9 +100,13 @@ def limit(memory_bytes: int, processor_s: int) -> None:
 
 
 def try_bundle(
-    folder: Path, digest: str, model: str, records: int, clock_s: Callable[[], float] = time.monotonic
+    folder: Path, digest: str, model: str, records: int, clock_s: Callable[[], float] = time.process_time
 ) -> str | None:
-    """Try a bundle in this process; returns why it is refused."""
+    """Try a bundle in this process; returns why it is refused.
+
+    Args:
+        clock_s: seconds of processor time.
+    """
     try:
         _try(folder, digest, model, records, clock_s)
     except BundleRejected as error:
@@ -138,7 +143,7 @@ def _try(folder: Path, digest: str, model: str, records: int, clock_s: Callable[
     took_s = clock_s() - started_s
     if took_s > SLOWEST_BATCH_S:
         raise BundleRejected(
-            f"trial: {records} records took {took_s:.1f} s, at most {SLOWEST_BATCH_S:.0f} s are allowed"
+            f"trial: {records} records took {took_s:.1f} s of processor time, {SLOWEST_BATCH_S:.0f} s are allowed"
         )
     _compare(scorer, scores, expected_scores([row.compiled for row in rows], scores))
 

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
 import msgspec
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.configuration import conf
 
 from baton_airflow.page.acting import Decide, Order, Told, carry_out, promoting, rolling_back
-from baton_airflow.page.airflow import AirflowApi
+from baton_airflow.page.airflow import AirflowApi, Json
 from baton_airflow.page.auth import person
 from baton_airflow.page.forms import conf_of, reason_of
 from baton_airflow.page.gather import dag_of
@@ -21,6 +23,8 @@ from scoring.contract.notice import Version
 from scoring.settings import read_settings
 
 APPROVE, REJECT = "Approve", "Reject"
+# How long the scheduler may take to hear of a process that has ended, beyond the heartbeat at which that is noticed.
+HEARD_WITHIN_S = 5.0
 _INCOMPLETE = "the form is incomplete; load the page again"
 
 
@@ -94,7 +98,20 @@ async def _answer(pressed: Press, option: str) -> None:
         raise ConfigurationError(f"run {run_id} waits for no answer any more")
     if shown_of(found) != pressed.form.get("shown"):
         raise ConfigurationError("the run asks another question by now; read the one on this page and answer it")
+    await asyncio.sleep(_heard_in_s(found, datetime.now(UTC)))
     await pressed.api.answer(dag_of(pressed.model), run_id, option, reason_of(pressed.form))
+
+
+def _heard_in_s(asked: Json, now: datetime) -> float:
+    """Seconds until the scheduler has heard that the task which asked has paused.
+
+    Airflow 3.3 loses an answer that comes before: with the process of the question it takes the resumed task for ended,
+    fails it, and asks once more. The process's end is noticed up to a heartbeat late.
+    """
+    begun = [asked["created_at"], asked["task_instance"].get("start_date")]  # a question that is put again is not newer
+    age_s = min((now - datetime.fromisoformat(each)).total_seconds() for each in begun if each)
+    heard_s = conf.getint("workers", "min_heartbeat_interval") + HEARD_WITHIN_S
+    return min(max(0.0, heard_s - age_s), heard_s)
 
 
 async def _promote(pressed: Press) -> Told:

@@ -44,6 +44,7 @@ def test_processor_time_is_measured_to_a_tick_and_never_above_the_time_that_pass
     (batch,) = found.batches
     assert batch.runs == 5
     assert (batch.wall_p50_ms, batch.p50_ms, batch.p99_ms) == (1_000.0, 500.0, 500.0)
+    assert (found.load_s, found.first_prediction_ms) == (1.0, 250.0)
 
 
 def test_the_tick_is_the_smallest_step_of_the_clock() -> None:

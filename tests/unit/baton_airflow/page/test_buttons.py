@@ -1,6 +1,7 @@
 """What the buttons make of a form, with a small app in the place of Airflow's."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -74,6 +75,31 @@ def test_the_question_that_was_shown_is_answered(button: str) -> None:
     airflow = Airflow()
     assert pressed(airflow, button, run="r1", shown=shown_of(ASKED)).good
     assert airflow.answers == [[button.capitalize()]]
+
+
+@pytest.mark.parametrize(
+    ("created_s", "started_s", "waited_s"),
+    [(1, 2, 9), (1, None, 9), (3, 3, 7), (3_600, 4, 6), (9.5, 60, 0.5), (10, 11, 0), (-3_600, None, 10)],
+)
+def test_an_answer_waits_until_airflow_knows_that_the_question_was_put(
+    monkeypatch: pytest.MonkeyPatch, created_s: float, started_s: float | None, waited_s: float
+) -> None:
+    waits, airflow, now = list[float](), Airflow(), datetime.now(UTC)
+
+    async def wait(seconds: float) -> None:
+        assert airflow.answers == []
+        waits.append(seconds)
+
+    def ago(seconds: float) -> str:
+        return (now - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+    started = {} if started_s is None else {"start_date": ago(started_s)}
+    task = {**ASKED["task_instance"], **started}  # type: ignore[dict-item]  # of texts
+    airflow.question = {**ASKED, "created_at": ago(created_s), "task_instance": task}
+    monkeypatch.setattr(asyncio, "sleep", wait)
+    assert pressed(airflow, "approve", run="r1", shown=shown_of(airflow.question)).good
+    assert waits == [pytest.approx(waited_s, abs=0.4)]
+    assert airflow.answers == [["Approve"]]
 
 
 def test_an_answer_to_what_the_page_showed_before_counts_for_nothing() -> None:
