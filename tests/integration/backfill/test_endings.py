@@ -42,7 +42,9 @@ def server() -> Iterator[PostgresServer]:
 
 
 def begin(past: Past, *arguments: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "scoring", "backfill", *WORDS, *arguments]
+    # A shell starts what it runs in the background deaf to Ctrl-C, and these tests may be run there.
+    listening = ("env", "--default-signal=INT")
+    command = [*listening, sys.executable, "-m", "scoring", "backfill", *WORDS, *arguments]
     environment = {**os.environ, **past.environment}
     return subprocess.Popen(
         command,
