@@ -10,6 +10,7 @@ import msgspec
 import structlog
 import tenacity
 
+from baton_airflow.page.again import again_where
 from scoring.contract.errors import BatonError, Unavailable
 from scoring.promotion import decide
 from scoring.promotion.entry import LedgerEntry
@@ -21,10 +22,6 @@ from scoring.registry.port import Registry
 from scoring.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-# A ledger that is locked or fails over is back within seconds, and a person should not have to press twice.
-AGAIN_FOR_S = 10.0
-AGAIN_EVERY_S = 0.5
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +88,7 @@ def rolling_back(ledger: Ledger, registry: Registry, order: Order) -> LedgerEntr
 def carry_out(decided: Decide, order: Order, settings: Settings) -> Told:
     """Decide, and tell the workers. Blocks, for half a minute where a system is away."""
     try:
-        ledger, registry, entry = _insisting()(_decided, decided, order, settings)
+        ledger, registry, entry = tenacity.Retrying(**again_where(_is_away))(_decide_once, decided, order, settings)
     except BatonError as error:
         log.warning("page.refused", model=order.model, version=order.version, actor=order.actor, why=str(error))
         return Told(f"Nothing was decided. {error}", good=False)
@@ -100,20 +97,15 @@ def carry_out(decided: Decide, order: Order, settings: Settings) -> Told:
     return Told(f"{sentence} {_announced(entry.model, ledger, registry, settings)}", good=True)
 
 
-def _decided(decided: Decide, order: Order, settings: Settings) -> tuple[Ledger, Registry, LedgerEntry]:
-    """Decide once; asked again, the ledger answers with the same entry."""
+def _decide_once(decided: Decide, order: Order, settings: Settings) -> tuple[Ledger, Registry, LedgerEntry]:
+    """However often it is asked: the ledger answers the same order with the same entry."""
     ledger = Ledger.open(settings.need_ledger_url(), migrating=False)
     registry = open_registry(settings.need_registry_uri())
     return ledger, registry, decided(ledger, registry, order)
 
 
-def _insisting() -> tenacity.Retrying:
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(Unavailable),
-        stop=tenacity.stop_after_delay(AGAIN_FOR_S),
-        wait=tenacity.wait_fixed(AGAIN_EVERY_S),
-        reraise=True,
-    )
+def _is_away(error: BaseException) -> bool:
+    return isinstance(error, Unavailable)
 
 
 def _announced(model: str, ledger: Ledger, registry: Registry, settings: Settings) -> str:

@@ -8,12 +8,10 @@ from typing import Any
 import httpx
 import tenacity
 
+from baton_airflow.page.again import again_where
 from scoring.contract.errors import BatonError
 
 TIMEOUT_S = 20.0
-# A database that is locked or fails over is back within seconds, and a person should not have to press twice.
-AGAIN_FOR_S = 10.0
-AGAIN_EVERY_S = 0.5
 MAXIMUM_DETAIL_CHARACTERS = 500
 APPROVE_TASK = "approve"
 
@@ -94,13 +92,7 @@ class AirflowApi:
 
     async def _insist(self, method: str, path: str, **more: Json) -> Json:
         """Call, and call again where Airflow fails; for what Airflow does once, however often it is asked."""
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(_failed),
-            stop=tenacity.stop_after_delay(AGAIN_FOR_S),
-            wait=tenacity.wait_fixed(AGAIN_EVERY_S),
-            reraise=True,
-        )
-        return await retrying(self._call, method, path, **more)
+        return await tenacity.AsyncRetrying(**again_where(_failed))(self._call, method, path, **more)
 
     async def _call(self, method: str, path: str, **more: Json) -> Json:
         try:

@@ -1,3 +1,5 @@
+"""How a SQLite database that is new is switched to its write-ahead log beside others who open it."""
+
 import sqlite3
 import time
 from collections.abc import Iterator

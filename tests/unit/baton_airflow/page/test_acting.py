@@ -6,7 +6,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from baton_airflow.page import acting
+from baton_airflow.page import again
 from baton_airflow.page.acting import Order, carry_out, promoting, rolling_back
 from scoring.contract.errors import Unavailable
 from scoring.contract.manifest import MANIFEST_FILE, decode_manifest
@@ -139,7 +139,7 @@ class Locked:
 def test_a_ledger_that_is_away_for_a_moment_is_asked_again_and_decides_once(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, decided: bool
 ) -> None:
-    monkeypatch.setattr(acting, "AGAIN_EVERY_S", 0.0)
+    monkeypatch.setattr(again, "EVERY_S", 0.0)
     locked = Locked(3, decided=decided)
     assert carry_out(locked, order("1", 0), settings).good
     assert locked.asked == 4
@@ -147,8 +147,8 @@ def test_a_ledger_that_is_away_for_a_moment_is_asked_again_and_decides_once(
 
 
 def test_a_ledger_that_stays_away_is_told_of(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acting, "AGAIN_EVERY_S", 0.0)
-    monkeypatch.setattr(acting, "AGAIN_FOR_S", 0.2)
+    monkeypatch.setattr(again, "EVERY_S", 0.0)
+    monkeypatch.setattr(again, "FOR_S", 0.2)
     locked = Locked(10**9)
     told = carry_out(locked, order("1", 0), settings)
     assert not told.good

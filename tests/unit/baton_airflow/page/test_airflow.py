@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from baton_airflow.page import airflow
+from baton_airflow.page import again, airflow
 from baton_airflow.page.airflow import AirflowApi, AirflowSaid
 
 
@@ -47,7 +47,7 @@ def answer(app: Answering) -> None:
 
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(airflow, "AGAIN_EVERY_S", 0.0)
+    monkeypatch.setattr(again, "EVERY_S", 0.0)
 
 
 @pytest.mark.usefixtures("no_wait")
@@ -73,7 +73,7 @@ def test_what_airflow_refuses_is_not_asked_for_again(status: int) -> None:
 
 @pytest.mark.usefixtures("no_wait")
 def test_an_airflow_that_keeps_failing_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(airflow, "AGAIN_FOR_S", 0.2)
+    monkeypatch.setattr(again, "FOR_S", 0.2)
     app = Answering(500)
     with pytest.raises(AirflowSaid, match="as it is"):
         start(app)
